@@ -1,0 +1,98 @@
+package io.qlora.cli;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
+import java.util.List;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutionException;
+import picocli.CommandLine;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.UnmatchedArgumentException;
+
+/** Turns whatever went wrong into one sentence on standard error and an exit code. */
+final class Failures {
+
+    static final int FAILED = 1;
+    static final int WRONG_USE = 2;
+
+    private Failures() {}
+
+    /** A command line that does not parse. */
+    static int wrongUse(ParameterException e) {
+        CommandLine command = e.getCommandLine();
+        String sentence = oneLine(e.getMessage());
+        List<String> alike =
+                e instanceof UnmatchedArgumentException unmatched ? unmatched.getSuggestions() : List.<String>of();
+        if (!alike.isEmpty()) {
+            sentence += "; is it " + String.join(" or ", alike) + "?";
+        }
+        print(command, sentence + " (" + command.getCommandSpec().qualifiedName() + " --help shows what there is)");
+        return WRONG_USE;
+    }
+
+    /** A command that ran and did not succeed. */
+    static int failed(Throwable e, CommandLine command, boolean verbose) {
+        print(command, sentence(e));
+        if (verbose) {
+            e.printStackTrace(command.getErr());
+        }
+        return e instanceof UsageException ? WRONG_USE : FAILED;
+    }
+
+    /** What {@code e} has to say to a person, on one line. */
+    static String sentence(Throwable e) {
+        return switch (e) {
+            case UncheckedIOException wrapper -> sentence(wrapper.getCause());
+            case CompletionException wrapper when wrapper.getCause() != null -> sentence(wrapper.getCause());
+            case ExecutionException wrapper when wrapper.getCause() != null -> sentence(wrapper.getCause());
+            case FileSystemException file -> file.getFile() + ": " + reason(file);
+            case OutOfMemoryError memory ->
+                "The Java heap is too small (" + memory.getMessage()
+                        + "): give it more with java -Xmx, for example -Xmx8g";
+            case LinkageError linkage -> "A library cannot be loaded: " + orName(linkage);
+            case IOException io -> orName(io);
+            case RuntimeException unexpected
+            when isOurs(unexpected) -> "An error inside qlora, " + unexpected + "; --verbose shows where";
+            default -> orName(e);
+        };
+    }
+
+    private static String reason(FileSystemException e) {
+        return switch (e) {
+            case NoSuchFileException _ -> "there is no such file or folder";
+            case AccessDeniedException _ -> "permission denied";
+            case FileAlreadyExistsException _ -> "exists already";
+            case NotDirectoryException _ -> "is not a folder";
+            case DirectoryNotEmptyException _ -> "is not empty";
+            default -> e.getReason() == null ? e.getClass().getSimpleName() : e.getReason();
+        };
+    }
+
+    /** An exception that the program's own mistakes raise, and whose message was not written for a user. */
+    private static boolean isOurs(RuntimeException e) {
+        return e instanceof NullPointerException
+                || e instanceof IndexOutOfBoundsException
+                || e instanceof ClassCastException
+                || e instanceof ArithmeticException
+                || e.getMessage() == null;
+    }
+
+    private static String orName(Throwable e) {
+        return e.getMessage() == null ? e.getClass().getSimpleName() : oneLine(e.getMessage());
+    }
+
+    private static String oneLine(String message) {
+        return message.strip().replaceAll("\\s*\\R\\s*", " ");
+    }
+
+    private static void print(CommandLine command, String sentence) {
+        command.getErr().println("qlora: " + sentence);
+        command.getErr().flush();
+    }
+}

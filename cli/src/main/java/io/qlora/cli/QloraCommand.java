@@ -1,0 +1,68 @@
+package io.qlora.cli;
+
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ScopeType;
+import picocli.CommandLine.Spec;
+
+/** {@code qlora}: the root of the subcommands and the home of the options that all of them have. */
+@Command(
+        name = "qlora",
+        description = "Fine-tunes Llama models with QLoRA.",
+        subcommands = {DoctorCommand.class},
+        mixinStandardHelpOptions = true,
+        versionProvider = QloraCommand.Version.class,
+        scope = ScopeType.INHERIT,
+        sortOptions = false,
+        exitCodeListHeading = "%nExit codes:%n",
+        exitCodeList = {"0:done", "1:it failed, for the reason given", "2:wrong use"})
+final class QloraCommand implements Runnable {
+
+    @Option(
+            names = "--verbose",
+            scope = ScopeType.INHERIT,
+            description = "When something fails, show where in the program.")
+    private boolean verbose;
+
+    @Spec
+    private CommandSpec spec;
+
+    /** The command line as {@link Main} runs it: every failure is one sentence and an exit code. */
+    static CommandLine commandLine() {
+        QloraCommand root = new QloraCommand();
+        return new CommandLine(root)
+                .setCaseInsensitiveEnumValuesAllowed(true)
+                .setParameterExceptionHandler((e, args) -> Failures.wrongUse(e))
+                .setExecutionExceptionHandler((e, command, parsed) -> Failures.failed(e, command, root.verbose))
+                .setExecutionStrategy(parsed -> {
+                    try {
+                        return new CommandLine.RunLast().execute(parsed);
+                    } catch (
+                            Error e) { // which picocli lets through: out of memory, a native library that does not load
+                        return Failures.failed(e, parsed.commandSpec().commandLine(), root.verbose);
+                    }
+                });
+    }
+
+    @Override
+    public void run() {
+        throw new ParameterException(
+                spec.commandLine(),
+                "Which command? One of " + spec.subcommands().keySet());
+    }
+
+    /** The version in the jar's manifest, and of the JDK it runs on. */
+    static final class Version implements IVersionProvider {
+        @Override
+        public String[] getVersion() {
+            String version = Main.class.getPackage().getImplementationVersion();
+            return new String[] {
+                "qlora " + (version == null ? "(not from a jar)" : version) + ", JDK " + Runtime.version()
+            };
+        }
+    }
+}

@@ -1,0 +1,12 @@
+/** The command line {@code qlora}: each subcommand is a thin shell over public API. Exports nothing. */
+module io.qlora.cli {
+    requires com.fasterxml.jackson.databind;
+    requires info.picocli;
+    requires java.management;
+    requires jdk.management;
+    requires static jdk.incubator.vector;
+
+    opens io.qlora.cli to
+            com.fasterxml.jackson.databind,
+            info.picocli;
+}

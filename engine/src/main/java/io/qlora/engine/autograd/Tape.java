@@ -1,0 +1,169 @@
+package io.qlora.engine.autograd;
+
+import io.qlora.engine.memory.BumpPool;
+import io.qlora.engine.memory.StepMemory;
+import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.Device;
+import io.qlora.engine.tensor.Shape;
+import io.qlora.engine.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Objects;
+import java.util.Set;
+
+/**
+ * What was computed, in order, so that it can be walked back: explicit, linear, one a micro-batch. An op is recorded only
+ * if one of its inputs is tracked, that is, if it depends on a leaf. One thread at a time.
+ *
+ * <p>A tape takes its tensors from a {@link StepMemory}. {@link #backward} drops each op's memory as soon as its gradient
+ * is through, and {@link #close} drops the rest.
+ */
+public final class Tape implements AutoCloseable {
+
+    private record Node(List<Tensor> outputs, Backward.Joint backward, BumpPool.Mark start) {}
+
+    private final StepMemory memory;
+    private final Parameters leaves;
+    private final BumpPool.Mark start;
+    private final List<Node> nodes = new ArrayList<>();
+    private final Set<Tensor> tracked = Collections.newSetFromMap(new IdentityHashMap<>());
+    private BumpPool.Mark nodeStart;
+
+    private Tape(StepMemory memory, Parameters leaves) {
+        this.memory = memory;
+        this.leaves = leaves;
+        this.start = memory.activations().mark();
+        this.nodeStart = start;
+    }
+
+    /** A tape that records whatever depends on {@code leaves}. */
+    public static Tape recording(StepMemory memory, Parameters leaves) {
+        return new Tape(memory, leaves);
+    }
+
+    /** A tape that records nothing: for evaluation and generation. */
+    public static Tape inference(StepMemory memory) {
+        return new Tape(memory, Parameters.none());
+    }
+
+    public Device device() {
+        return memory.device();
+    }
+
+    public StepMemory memory() {
+        return memory;
+    }
+
+    /** The tensors this tape gives gradients to. */
+    public Parameters leaves() {
+        return leaves;
+    }
+
+    /** A tensor with undefined elements, as long as this tape, or until the op that made it has been walked back. */
+    public Tensor empty(DType dtype, long... dims) {
+        return memory.activations().empty(dtype, Shape.of(dims));
+    }
+
+    /** A tensor with undefined elements, of {@code x}'s type and shape. */
+    public Tensor like(Tensor x) {
+        return memory.activations().empty(x.dtype(), x.shape());
+    }
+
+    /**
+     * Memory for the inside of an op: all tensors made after this call, by {@link #empty}, are dropped when it is closed.
+     * Outputs and what is saved are therefore made before it.
+     */
+    public Scratch scratch() {
+        BumpPool.Mark mark = memory.activations().mark();
+        return () -> memory.activations().release(mark);
+    }
+
+    /** The end of a piece of scratch memory. */
+    @FunctionalInterface
+    public interface Scratch extends AutoCloseable {
+        @Override
+        void close();
+    }
+
+    /** Whether {@code x} is a leaf or depends on one. */
+    public boolean tracks(Tensor x) {
+        return leaves.of(x) != null || tracked.contains(x);
+    }
+
+    /** Makes {@code x} tracked though no op of this tape produced it: the input of a tape inside another. */
+    public void track(Tensor x) {
+        tracked.add(x);
+    }
+
+    /** Records an op of one output, if any of {@code inputs} is tracked. Returns {@code y}. */
+    public Tensor record(Tensor y, List<Tensor> inputs, Backward backward) {
+        record(List.of(y), inputs, (dys, gradients) -> backward.backward(dys.getFirst(), gradients));
+        return y;
+    }
+
+    /** Records an op of several outputs, if any of {@code inputs} is tracked. */
+    public void record(List<Tensor> outputs, List<Tensor> inputs, Backward.Joint backward) {
+        boolean any = false;
+        for (Tensor input : inputs) {
+            any |= tracks(input);
+        }
+        if (any) {
+            nodes.add(new Node(outputs, backward, nodeStart));
+            tracked.addAll(outputs);
+        }
+        nodeStart = memory.activations().mark();
+    }
+
+    /**
+     * Walks back from a loss, a single element, whose own gradient is one: the leaves' gradients grow, everything else
+     * that was recorded is dropped on the way.
+     *
+     * @throws IllegalArgumentException if nothing the loss depends on is trainable
+     */
+    public void backward(Tensor loss) {
+        Tensor one = memory.activations().empty(DType.F32, loss.shape());
+        one.set(1f);
+        Gradients gradients = new Gradients(this, memory.gradients());
+        try {
+            walk(loss, one, gradients);
+        } finally {
+            gradients.clear();
+        }
+    }
+
+    /**
+     * Walks back on behalf of an op that has run a tape of its own: contributes to the gradients of the tape around this
+     * one, in particular to that of the input made known by {@link #track}.
+     *
+     * @param dy the gradient of {@code y}, of its shape
+     */
+    public void backward(Tensor y, Tensor dy, Gradients outer) {
+        walk(y, dy, outer.within(this));
+    }
+
+    private void walk(Tensor y, Tensor dy, Gradients gradients) {
+        if (!tracks(y)) {
+            throw new IllegalArgumentException("nothing that " + y + " depends on is trainable: it has no gradient");
+        }
+        gradients.pass(y, dy);
+        while (!nodes.isEmpty()) {
+            Node node = nodes.removeLast();
+            List<Tensor> dys = gradients.take(node.outputs);
+            if (dys.stream().anyMatch(Objects::nonNull)) {
+                node.backward.backward(dys, gradients);
+            }
+            gradients.drop();
+            node.outputs.forEach(tracked::remove);
+            memory.activations().release(node.start);
+        }
+    }
+
+    /** Drops everything that was made on this tape. */
+    @Override
+    public void close() {
+        nodes.clear();
+        memory.activations().release(start);
+    }
+}

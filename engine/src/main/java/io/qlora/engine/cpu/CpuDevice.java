@@ -1,0 +1,94 @@
+package io.qlora.engine.cpu;
+
+import io.qlora.engine.tensor.Buffer;
+import io.qlora.engine.tensor.Device;
+import io.qlora.engine.tensor.DeviceArena;
+import io.qlora.engine.tensor.HostBuffer;
+import io.qlora.engine.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/** The processor: off-heap memory, and kernels on {@link Workers}, in vectors or, where those are missing, scalar. */
+public final class CpuDevice extends Device {
+
+    private static final int ALIGNMENT = 64;
+
+    private final Workers workers;
+    private final boolean vectors;
+
+    /**
+     * A device of its own threads. Several may exist; their results depend on nothing but {@code threads}.
+     *
+     * @param threads how many threads compute, the caller included
+     * @param vectors whether to use the Vector API
+     */
+    public CpuDevice(int threads, boolean vectors) {
+        this.workers = new Workers(threads);
+        this.vectors = vectors;
+    }
+
+    /** A device with the Vector API where that is available. */
+    public CpuDevice(int threads) {
+        this(threads, Vectors.available());
+    }
+
+    /** A device that uses all processors. */
+    public CpuDevice() {
+        this(Runtime.getRuntime().availableProcessors());
+    }
+
+    public Workers workers() {
+        return workers;
+    }
+
+    /** Whether the kernels use the Vector API. */
+    public boolean vectors() {
+        return vectors;
+    }
+
+    @Override
+    public String name() {
+        return "cpu";
+    }
+
+    @Override
+    public DeviceArena newArena() {
+        Arena arena = Arena.ofShared();
+        return new DeviceArena() {
+            @Override
+            public Buffer allocate(long bytes) {
+                return new HostBuffer(arena.allocate(bytes, ALIGNMENT));
+            }
+
+            @Override
+            public void close() {
+                arena.close();
+            }
+        };
+    }
+
+    @Override
+    public void read(Tensor source, MemorySegment target) {
+        MemorySegment.copy(source.segment(), 0, target, 0, source.byteSize());
+    }
+
+    @Override
+    public void write(MemorySegment source, Tensor target) {
+        MemorySegment.copy(source, 0, target.segment(), 0, target.byteSize());
+    }
+
+    @Override
+    public void copy(Tensor source, Tensor target) {
+        MemorySegment.copy(source.segment(), 0, target.segment(), 0, source.byteSize());
+    }
+
+    @Override
+    public void zero(Tensor target) {
+        target.segment().fill((byte) 0);
+    }
+
+    @Override
+    public void close() {
+        workers.close();
+    }
+}

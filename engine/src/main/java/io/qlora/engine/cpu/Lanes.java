@@ -1,0 +1,89 @@
+package io.qlora.engine.cpu;
+
+import java.nio.ByteOrder;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShuffle;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * The vectors all kernels use, and the functions on them that the Vector API leaves open. {@code reduceLanes(ADD)} and
+ * {@code lanewise(EXP)} may give other bits compiled than interpreted, so that a result would depend on when the compiler
+ * was done: those here are made of operations that are exact to the last bit everywhere.
+ */
+public final class Lanes {
+
+    /** The widest float vectors of this machine. */
+    public static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
+
+    /** Integer vectors of the same shape. */
+    public static final VectorSpecies<Integer> INTS = FLOATS.vectorShape().withLanes(int.class);
+
+    /** Floats in a vector: 4, 8 or 16. */
+    public static final int WIDTH = FLOATS.length();
+
+    /** Off-heap memory is in the machine's order, which on all supported machines is this. */
+    public static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
+
+    private static final VectorShuffle<Float> FOLD8 = fold(8);
+    private static final VectorShuffle<Float> FOLD4 = fold(4);
+    private static final VectorShuffle<Float> FOLD2 = fold(2);
+    private static final VectorShuffle<Float> FOLD1 = fold(1);
+
+    private static final float LOG2E = 0x1.715476p0f;
+    private static final float LN2_HIGH = 0x1.63p-1f;
+    private static final float LN2_LOW = -0x1.bd0106p-13f;
+    private static final float ROUND = 0x1.8p23f; // added and taken away: rounds to the nearest integer
+
+    private Lanes() {}
+
+    private static VectorShuffle<Float> fold(int distance) {
+        return VectorShuffle.fromOp(FLOATS, i -> (i + distance) % FLOATS.length());
+    }
+
+    /** The sum of the lanes, in an order that is always the same: halves are added until one lane is left. */
+    public static float sum(FloatVector v) {
+        FloatVector x = v;
+        if (WIDTH >= 16) {
+            x = x.add(x.rearrange(FOLD8));
+        }
+        if (WIDTH >= 8) {
+            x = x.add(x.rearrange(FOLD4));
+        }
+        if (WIDTH >= 4) {
+            x = x.add(x.rearrange(FOLD2));
+        }
+        return x.add(x.rearrange(FOLD1)).lane(0);
+    }
+
+    /** The largest lane; NaN if any lane is. */
+    public static float max(FloatVector v) {
+        return v.reduceLanes(VectorOperators.MAX);
+    }
+
+    /**
+     * e^x to about one unit in the last place, for x from −87.3 to 88; saturated at e^88 above, 0 below, NaN for NaN.
+     * Range reduction by multiples of ln 2 in two parts, then the polynomial of Cephes' {@code expf}.
+     */
+    public static FloatVector exp(FloatVector x) {
+        FloatVector bounded = x.min(88f).max(-87.3f);
+        FloatVector n = bounded.mul(LOG2E).add(ROUND).sub(ROUND);
+        FloatVector r = n.neg().fma(FloatVector.broadcast(FLOATS, LN2_HIGH), bounded);
+        r = n.neg().fma(FloatVector.broadcast(FLOATS, LN2_LOW), r);
+        FloatVector p = FloatVector.broadcast(FLOATS, 1.9875691500e-4f);
+        p = p.fma(r, FloatVector.broadcast(FLOATS, 1.3981999507e-3f));
+        p = p.fma(r, FloatVector.broadcast(FLOATS, 8.3334519073e-3f));
+        p = p.fma(r, FloatVector.broadcast(FLOATS, 4.1665795894e-2f));
+        p = p.fma(r, FloatVector.broadcast(FLOATS, 1.6666665459e-1f));
+        p = p.fma(r, FloatVector.broadcast(FLOATS, 5.0000001201e-1f));
+        p = p.fma(r.mul(r), r).add(1f);
+        IntVector exponent = ((IntVector) n.convertShape(VectorOperators.F2I, INTS, 0))
+                .add(127)
+                .lanewise(VectorOperators.LSHL, 23);
+        FloatVector y = p.mul(exponent.reinterpretAsFloats());
+        VectorMask<Float> vanishes = x.compare(VectorOperators.LT, -87.3f);
+        return y.blend(0f, vanishes);
+    }
+}

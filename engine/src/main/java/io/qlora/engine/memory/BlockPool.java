@@ -1,0 +1,119 @@
+package io.qlora.engine.memory;
+
+import io.qlora.engine.tensor.Buffer;
+import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.Device;
+import io.qlora.engine.tensor.DeviceArena;
+import io.qlora.engine.tensor.Shape;
+import io.qlora.engine.tensor.Tensor;
+import java.util.IdentityHashMap;
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * Memory for tensors that do not die in the order they were born: gradients. First fit over a list of free ranges that
+ * are joined again when they touch. Few tensors live at a time, so the list stays short. One thread at a time.
+ */
+public final class BlockPool implements AutoCloseable {
+
+    private static final long ALIGNMENT = 256;
+
+    private record Range(int chunk, long offset, long bytes) {}
+
+    private final Device device;
+    private final DeviceArena arena;
+    private final long chunkBytes;
+    private final Map<Integer, Buffer> chunks = new TreeMap<>();
+    private final Map<Integer, TreeMap<Long, Long>> free = new TreeMap<>(); // chunk -> offset -> bytes
+    private final Map<Buffer, Range> live = new IdentityHashMap<>();
+    private long used;
+    private long peak;
+    private long capacity;
+
+    /**
+     * An empty pool.
+     *
+     * @param chunkBytes how much it takes from the device at a time; a larger tensor gets a chunk of its own
+     */
+    public BlockPool(Device device, long chunkBytes) {
+        this.device = device;
+        this.arena = device.newArena();
+        this.chunkBytes = chunkBytes;
+    }
+
+    /** A tensor with undefined elements. */
+    public Tensor empty(DType dtype, Shape shape) {
+        long bytes = Math.multiplyExact(shape.size(), dtype.bytes());
+        long padded = Math.max(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+        Range range = take(padded);
+        Buffer buffer = device.slice(chunks.get(range.chunk), range.offset, bytes);
+        live.put(buffer, range);
+        used += padded;
+        peak = Math.max(peak, used);
+        return new Tensor(dtype, shape, buffer, device);
+    }
+
+    private Range take(long bytes) {
+        for (Map.Entry<Integer, TreeMap<Long, Long>> chunk : free.entrySet()) {
+            for (Map.Entry<Long, Long> range : chunk.getValue().entrySet()) {
+                if (range.getValue() >= bytes) {
+                    chunk.getValue().remove(range.getKey());
+                    if (range.getValue() > bytes) {
+                        chunk.getValue().put(range.getKey() + bytes, range.getValue() - bytes);
+                    }
+                    return new Range(chunk.getKey(), range.getKey(), bytes);
+                }
+            }
+        }
+        int id = chunks.size();
+        long size = Math.max(bytes, chunkBytes);
+        chunks.put(id, arena.allocate(size));
+        capacity += size;
+        TreeMap<Long, Long> ranges = new TreeMap<>();
+        if (size > bytes) {
+            ranges.put(bytes, size - bytes);
+        }
+        free.put(id, ranges);
+        return new Range(id, 0, bytes);
+    }
+
+    /** Gives back a tensor made here, or another tensor over exactly its memory. */
+    public void free(Tensor tensor) {
+        Range range = live.remove(tensor.buffer());
+        if (range == null) {
+            throw new IllegalStateException(tensor + " is not, or no longer, of this pool");
+        }
+        used -= range.bytes;
+        TreeMap<Long, Long> ranges = free.get(range.chunk);
+        long start = range.offset;
+        long bytes = range.bytes;
+        Map.Entry<Long, Long> below = ranges.lowerEntry(start);
+        if (below != null && below.getKey() + below.getValue() == start) {
+            start = below.getKey();
+            bytes += below.getValue();
+            ranges.remove(start);
+        }
+        Long above = ranges.remove(range.offset + range.bytes);
+        ranges.put(start, above == null ? bytes : bytes + above);
+    }
+
+    /** Bytes of the tensors that live. */
+    public long used() {
+        return used;
+    }
+
+    /** The most that was ever {@link #used}, bytes. */
+    public long peak() {
+        return peak;
+    }
+
+    /** Bytes taken from the device. */
+    public long capacity() {
+        return capacity;
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+    }
+}

@@ -1,0 +1,40 @@
+package io.qlora.engine.scalar;
+
+import io.qlora.engine.autograd.Grad;
+import io.qlora.engine.tensor.Tensor;
+import java.lang.foreign.ValueLayout;
+
+/** Elements of host tensors, one by one, for kernels that are read rather than fast. */
+public final class Floats {
+
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+    private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
+    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED;
+
+    private Floats() {}
+
+    /** Element {@code i} of a floating-point tensor, widened to float32. */
+    public static float get(Tensor tensor, long i) {
+        return switch (tensor.dtype()) {
+            case F32 -> tensor.segment().getAtIndex(FLOAT, i);
+            case F16 -> Float.float16ToFloat(tensor.segment().getAtIndex(SHORT, i));
+            case BF16 -> Float.intBitsToFloat(tensor.segment().getAtIndex(SHORT, i) << 16);
+            case I32, U8 -> throw new IllegalArgumentException(tensor + " is not floating-point");
+        };
+    }
+
+    /** Element {@code i} of an int32 tensor. */
+    public static int index(Tensor tensor, long i) {
+        return tensor.segment().getAtIndex(INT, i);
+    }
+
+    /** Sets element {@code i} of a float32 tensor. */
+    public static void put(Tensor tensor, long i, double value) {
+        tensor.segment().setAtIndex(FLOAT, i, (float) value);
+    }
+
+    /** Sets element {@code i} of a gradient, or adds to it. */
+    public static void add(Grad grad, long i, double value) {
+        put(grad.tensor(), i, grad.accumulate() ? get(grad.tensor(), i) + value : value);
+    }
+}

@@ -1,0 +1,19 @@
+/** Tensors, the tape, every op with its CPU kernels, optimizers, and safetensors files. */
+module io.qlora.engine {
+    requires static transitive jdk.incubator.vector;
+    requires com.fasterxml.jackson.databind;
+
+    exports io.qlora.engine.autograd;
+    exports io.qlora.engine.cpu;
+    exports io.qlora.engine.memory;
+    exports io.qlora.engine.nn;
+    exports io.qlora.engine.ops;
+    exports io.qlora.engine.scalar;
+    exports io.qlora.engine.tensor;
+
+    uses io.qlora.engine.tensor.KernelProvider;
+
+    provides io.qlora.engine.tensor.KernelProvider with
+            io.qlora.engine.cpu.CpuKernels,
+            io.qlora.engine.scalar.ScalarKernels;
+}

@@ -1,0 +1,199 @@
+package io.qlora.trainer;
+
+import io.qlora.engine.optim.LearningRate;
+import java.util.Objects;
+
+/**
+ * How to train. Names and meanings are those of transformers' {@code TrainingArguments} and TRL's {@code SFTConfig}.
+ *
+ * @param learningRate the peak learning rate; default 2e-4
+ * @param scheduler how it changes over the run; default linear to zero
+ * @param warmupRatio the share of all steps over which it first rises from zero; default 0
+ * @param weightDecay decoupled, on every adapter tensor; default 0
+ * @param maxGradNorm gradients are scaled down to this global norm; 0 switches clipping off; default 1
+ * @param numTrainEpochs passes over the data, perhaps not a whole number, when {@code maxSteps} is 0; default 3
+ * @param maxSteps optimizer steps; 0 leaves it to the epochs; default 0
+ * @param batchSize documents in a micro-batch; default 8
+ * @param gradientAccumulationSteps micro-batches in an optimizer step; default 1
+ * @param gradientCheckpointing whether activations are recomputed on the way back: a third more work, a fraction of the
+ *     memory; default off
+ * @param loggingSteps steps between two reports of the loss; default 10
+ * @param evalSteps steps between two evaluations, 0 for one at the start and one at the end; default 0
+ * @param saveSteps steps between two checkpoints, 0 for none; default 0
+ * @param seed of data order, dropout and adapter initialisation; default 42
+ */
+public record TrainingConfig(
+        double learningRate,
+        LearningRate.Schedule scheduler,
+        double warmupRatio,
+        double weightDecay,
+        double maxGradNorm,
+        double numTrainEpochs,
+        int maxSteps,
+        int batchSize,
+        int gradientAccumulationSteps,
+        boolean gradientCheckpointing,
+        int loggingSteps,
+        int evalSteps,
+        int saveSteps,
+        long seed) {
+
+    public TrainingConfig {
+        Objects.requireNonNull(scheduler);
+        require(Double.isFinite(learningRate) && learningRate >= 0, "learning-rate", "a number from 0", learningRate);
+        require(warmupRatio >= 0 && warmupRatio <= 1, "warmup-ratio", "from 0 to 1", warmupRatio);
+        require(Double.isFinite(weightDecay) && weightDecay >= 0, "weight-decay", "a number from 0", weightDecay);
+        require(maxGradNorm >= 0, "max-grad-norm", "a number from 0", maxGradNorm);
+        require(maxSteps >= 0, "max-steps", "at least 1, or 0 for --num-train-epochs", maxSteps);
+        require(
+                maxSteps > 0 || (Double.isFinite(numTrainEpochs) && numTrainEpochs > 0),
+                "num-train-epochs",
+                "a number above 0",
+                numTrainEpochs);
+        require(batchSize >= 1, "per-device-train-batch-size", "at least 1", batchSize);
+        require(gradientAccumulationSteps >= 1, "gradient-accumulation-steps", "at least 1", gradientAccumulationSteps);
+        require(loggingSteps >= 1, "logging-steps", "at least 1", loggingSteps);
+        require(evalSteps >= 0, "eval-steps", "at least 0", evalSteps);
+        require(saveSteps >= 0, "save-steps", "at least 0", saveSteps);
+    }
+
+    private static void require(boolean holds, String option, String expected, Object found) {
+        if (!holds) {
+            throw new IllegalArgumentException("--" + option + " should be " + expected + ", found " + found);
+        }
+    }
+
+    /** The defaults, to be changed one by one. */
+    public static Builder builder() {
+        return new Builder();
+    }
+
+    /** Optimizer steps of a run over a data set in which an epoch has {@code stepsPerEpoch}. */
+    public int totalSteps(int stepsPerEpoch) {
+        return maxSteps > 0 ? maxSteps : Math.toIntExact((long) Math.ceil(numTrainEpochs * stepsPerEpoch - 1e-9));
+    }
+
+    /** Documents in an optimizer step. */
+    public int documentsPerStep() {
+        return Math.multiplyExact(batchSize, gradientAccumulationSteps);
+    }
+
+    /** The learning rate of an optimizer step, which is counted from 1. */
+    public double learningRateAt(long step, int totalSteps) {
+        return LearningRate.at(scheduler, learningRate, warmupRatio, step - 1, totalSteps);
+    }
+
+    /** Collects what differs from the defaults. */
+    public static final class Builder {
+
+        private double learningRate = 2e-4;
+        private LearningRate.Schedule scheduler = LearningRate.Schedule.LINEAR;
+        private double warmupRatio;
+        private double weightDecay;
+        private double maxGradNorm = 1;
+        private double numTrainEpochs = 3;
+        private int maxSteps;
+        private int batchSize = 8;
+        private int gradientAccumulationSteps = 1;
+        private boolean gradientCheckpointing;
+        private int loggingSteps = 10;
+        private int evalSteps;
+        private int saveSteps;
+        private long seed = 42;
+
+        private Builder() {}
+
+        public Builder learningRate(double value) {
+            learningRate = value;
+            return this;
+        }
+
+        public Builder scheduler(LearningRate.Schedule value) {
+            scheduler = value;
+            return this;
+        }
+
+        public Builder warmupRatio(double value) {
+            warmupRatio = value;
+            return this;
+        }
+
+        public Builder weightDecay(double value) {
+            weightDecay = value;
+            return this;
+        }
+
+        public Builder maxGradNorm(double value) {
+            maxGradNorm = value;
+            return this;
+        }
+
+        public Builder numTrainEpochs(double value) {
+            numTrainEpochs = value;
+            return this;
+        }
+
+        public Builder maxSteps(int value) {
+            maxSteps = value;
+            return this;
+        }
+
+        public Builder batchSize(int value) {
+            batchSize = value;
+            return this;
+        }
+
+        public Builder gradientAccumulationSteps(int value) {
+            gradientAccumulationSteps = value;
+            return this;
+        }
+
+        public Builder gradientCheckpointing(boolean value) {
+            gradientCheckpointing = value;
+            return this;
+        }
+
+        public Builder loggingSteps(int value) {
+            loggingSteps = value;
+            return this;
+        }
+
+        public Builder evalSteps(int value) {
+            evalSteps = value;
+            return this;
+        }
+
+        public Builder saveSteps(int value) {
+            saveSteps = value;
+            return this;
+        }
+
+        public Builder seed(long value) {
+            seed = value;
+            return this;
+        }
+
+        /**
+         * The configuration.
+         *
+         * @throws IllegalArgumentException naming the option that is out of its range
+         */
+        public TrainingConfig build() {
+            return new TrainingConfig(
+                    learningRate,
+                    scheduler,
+                    warmupRatio,
+                    weightDecay,
+                    maxGradNorm,
+                    numTrainEpochs,
+                    maxSteps,
+                    batchSize,
+                    gradientAccumulationSteps,
+                    gradientCheckpointing,
+                    loggingSteps,
+                    evalSteps,
+                    saveSteps,
+                    seed);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+package io.qlora.trainer.data;
+
+import com.fasterxml.jackson.core.JsonLocation;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+
+/**
+ * Reads a data file: JSONL (one object a line), a JSON array of objects, or plain text ({@code .txt}, one document).
+ * Records are recognised by their fields:
+ *
+ * <ul>
+ *   <li>{@code {"text"}}: running text
+ *   <li>{@code {"prompt", "completion"}}
+ *   <li>{@code {"instruction", "input"?, "output"}}: becomes the prompt {@code ### Instruction:\n…\n\n}, with an input
+ *       {@code ### Input:\n…\n\n}, and {@code ### Response:\n}
+ * </ul>
+ */
+public final class DataFile {
+
+    private static final JsonMapper MAPPER = JsonMapper.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .build();
+
+    private static final String FORMATS =
+            "{\"text\"}, {\"prompt\", \"completion\"} or {\"instruction\", \"input\", \"output\"}";
+
+    private DataFile() {}
+
+    /**
+     * The records of a file, in its order.
+     *
+     * @throws DataException if it is missing, not UTF-8, not JSON, or a record is of no known form
+     */
+    public static List<Row> read(Path file) throws IOException {
+        if (!Files.exists(file)) {
+            throw new DataException(file + ": no such file");
+        }
+        if (!Files.isRegularFile(file) || !Files.isReadable(file)) {
+            throw new DataException(file + ": not a readable file");
+        }
+        try {
+            if (file.getFileName().toString().toLowerCase(Locale.ROOT).endsWith(".txt")) {
+                String text = Files.readString(file);
+                return text.isBlank() ? List.of() : List.of(new Row(file, 1, new Row.Text(text)));
+            }
+            return startsWithBracket(file) ? array(file) : lines(file);
+        } catch (CharacterCodingException e) {
+            throw new DataException(file + ": not UTF-8 text");
+        }
+    }
+
+    private static boolean startsWithBracket(Path file) throws IOException {
+        try (BufferedReader reader = Files.newBufferedReader(file)) {
+            int c = reader.read();
+            while (c == '\uFEFF' || Character.isWhitespace(c)) {
+                c = reader.read();
+            }
+            return c == '[';
+        }
+    }
+
+    private static List<Row> lines(Path file) throws IOException {
+        List<Row> rows = new ArrayList<>();
+        try (BufferedReader reader = Files.newBufferedReader(file, StandardCharsets.UTF_8)) {
+            int number = 0;
+            for (String line = reader.readLine(); line != null; line = reader.readLine()) {
+                number++;
+                String json = number == 1 && line.startsWith("\uFEFF") ? line.substring(1) : line;
+                if (!json.isBlank()) {
+                    rows.add(new Row(file, number, content(parse(json, file, number), file, number)));
+                }
+            }
+        }
+        return rows;
+    }
+
+    private static JsonNode parse(String json, Path file, int line) throws IOException {
+        try (JsonParser parser = MAPPER.createParser(json)) {
+            JsonNode node = MAPPER.readTree(parser);
+            if (parser.nextToken() != null) {
+                throw new DataException(file + ", line " + line + ": more than one JSON value on a line");
+            }
+            return node;
+        } catch (JsonProcessingException e) {
+            throw new DataException(file + ", line " + line + ": not valid JSON: " + e.getOriginalMessage());
+        }
+    }
+
+    private static List<Row> array(Path file) throws IOException {
+        List<Row> rows = new ArrayList<>();
+        try (JsonParser parser = MAPPER.createParser(Files.newBufferedReader(file))) {
+            parser.nextToken();
+            while (parser.nextToken() != JsonToken.END_ARRAY) {
+                JsonLocation at = parser.currentTokenLocation();
+                JsonNode node = MAPPER.readTree(parser);
+                if (node == null) {
+                    throw new DataException(file + ": the JSON array is not closed");
+                }
+                rows.add(new Row(file, at.getLineNr(), content(node, file, at.getLineNr())));
+            }
+            if (parser.nextToken() != null) {
+                throw new DataException(file + ": something follows the JSON array");
+            }
+        } catch (JsonProcessingException e) {
+            int line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
+            throw new DataException(file + ", line " + line + ": not valid JSON: " + e.getOriginalMessage());
+        }
+        return rows;
+    }
+
+    private static Row.Content content(JsonNode node, Path file, int line) throws DataException {
+        String where = file + ", line " + line;
+        if (!node.isObject()) {
+            throw new DataException(where + ": expected an object " + FORMATS + ", found " + node.getNodeType());
+        }
+        if (node.has("messages") || node.has("conversations")) {
+            throw new DataException(where + ": chat records (\"messages\", \"conversations\") are not supported yet;"
+                    + " turn them into " + FORMATS);
+        }
+        if (node.has("prompt") && node.has("completion")) {
+            return new Row.Completion(string(node, "prompt", where), string(node, "completion", where));
+        }
+        if (node.has("instruction") && node.has("output")) {
+            String input = node.hasNonNull("input") ? string(node, "input", where) : "";
+            String prompt = instruction(string(node, "instruction", where), input);
+            return new Row.Completion(prompt, string(node, "output", where));
+        }
+        if (node.has("text")) {
+            return new Row.Text(string(node, "text", where));
+        }
+        List<String> names = new ArrayList<>();
+        node.fieldNames().forEachRemaining(names::add);
+        throw new DataException(where + ": expected " + FORMATS + ", found the fields " + names);
+    }
+
+    /** The prompt that an instruction becomes; {@code input} may be empty. */
+    public static String instruction(String instruction, String input) {
+        return "### Instruction:\n" + instruction + "\n\n" + (input.isEmpty() ? "" : "### Input:\n" + input + "\n\n")
+                + "### Response:\n";
+    }
+
+    private static String string(JsonNode node, String field, String where) throws DataException {
+        JsonNode value = node.get(field);
+        if (!value.isTextual()) {
+            throw new DataException(where + ": \"" + field + "\" should be a string, found " + value.getNodeType());
+        }
+        return value.textValue();
+    }
+}
