@@ -1,13 +1,16 @@
 /** Tensors, the tape, every op with its CPU kernels, optimizers, and safetensors files. */
 module io.qlora.engine {
     requires static transitive jdk.incubator.vector;
-    requires com.fasterxml.jackson.databind;
+    requires transitive com.fasterxml.jackson.databind;
 
     exports io.qlora.engine.autograd;
     exports io.qlora.engine.cpu;
+    exports io.qlora.engine.files;
     exports io.qlora.engine.memory;
     exports io.qlora.engine.nn;
     exports io.qlora.engine.ops;
+    exports io.qlora.engine.optim;
+    exports io.qlora.engine.safetensors;
     exports io.qlora.engine.scalar;
     exports io.qlora.engine.tensor;
 

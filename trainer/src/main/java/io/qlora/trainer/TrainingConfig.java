@@ -78,9 +78,9 @@ public record TrainingConfig(
         return Math.multiplyExact(batchSize, gradientAccumulationSteps);
     }
 
-    /** The learning rate of an optimizer step, which is counted from 1. */
-    public double learningRateAt(long step, int totalSteps) {
-        return LearningRate.at(scheduler, learningRate, warmupRatio, step - 1, totalSteps);
+    /** The learning rate over a run of this many steps. */
+    public LearningRate schedule(int totalSteps) {
+        return LearningRate.of(scheduler, learningRate, warmupRatio, totalSteps);
     }
 
     /** Collects what differs from the defaults. */

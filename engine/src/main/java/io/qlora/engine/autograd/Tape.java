@@ -26,26 +26,36 @@ public final class Tape implements AutoCloseable {
 
     private final StepMemory memory;
     private final Parameters leaves;
+    private final boolean recording;
     private final BumpPool.Mark start;
     private final List<Node> nodes = new ArrayList<>();
     private final Set<Tensor> tracked = Collections.newSetFromMap(new IdentityHashMap<>());
     private BumpPool.Mark nodeStart;
 
-    private Tape(StepMemory memory, Parameters leaves) {
+    private Tape(StepMemory memory, Parameters leaves, boolean recording) {
         this.memory = memory;
         this.leaves = leaves;
+        this.recording = recording;
         this.start = memory.activations().mark();
         this.nodeStart = start;
     }
 
     /** A tape that records whatever depends on {@code leaves}. */
     public static Tape recording(StepMemory memory, Parameters leaves) {
-        return new Tape(memory, leaves);
+        return new Tape(memory, leaves, true);
     }
 
     /** A tape that records nothing: for evaluation and generation. */
     public static Tape inference(StepMemory memory) {
-        return new Tape(memory, Parameters.none());
+        return new Tape(memory, Parameters.none(), false);
+    }
+
+    /**
+     * A tape that knows what depends on {@code leaves} but keeps no way back: for the forward pass of an op that runs a tape
+     * of its own, and that again when it is walked back.
+     */
+    public static Tape tracking(StepMemory memory, Parameters leaves) {
+        return new Tape(memory, leaves, false);
     }
 
     public Device device() {
@@ -103,15 +113,26 @@ public final class Tape implements AutoCloseable {
         return y;
     }
 
+    /**
+     * Records an op of one output, if {@code depends} says that the output depends on a leaf: for an op that knows it from
+     * more than its inputs. Returns {@code y}.
+     */
+    public Tensor record(Tensor y, boolean depends, Backward backward) {
+        record(List.of(y), depends, (dys, gradients) -> backward.backward(dys.getFirst(), gradients));
+        return y;
+    }
+
     /** Records an op of several outputs, if any of {@code inputs} is tracked. */
     public void record(List<Tensor> outputs, List<Tensor> inputs, Backward.Joint backward) {
-        boolean any = false;
-        for (Tensor input : inputs) {
-            any |= tracks(input);
-        }
-        if (any) {
-            nodes.add(new Node(outputs, backward, nodeStart));
+        record(outputs, inputs.stream().anyMatch(this::tracks), backward);
+    }
+
+    private void record(List<Tensor> outputs, boolean depends, Backward.Joint backward) {
+        if (depends) {
             tracked.addAll(outputs);
+            if (recording) {
+                nodes.add(new Node(outputs, backward, nodeStart));
+            }
         }
         nodeStart = memory.activations().mark();
     }
@@ -140,7 +161,12 @@ public final class Tape implements AutoCloseable {
      * @param dy the gradient of {@code y}, of its shape
      */
     public void backward(Tensor y, Tensor dy, Gradients outer) {
-        walk(y, dy, outer.within(this));
+        Gradients inner = outer.within(this);
+        try {
+            walk(y, dy, inner);
+        } finally {
+            inner.drop(); // nothing is left to drop unless an op has failed
+        }
     }
 
     private void walk(Tensor y, Tensor dy, Gradients gradients) {

@@ -1,6 +1,17 @@
 package io.qlora.engine.cpu;
 
+import io.qlora.engine.ops.Add;
+import io.qlora.engine.ops.Attention;
+import io.qlora.engine.ops.CachedAttention;
+import io.qlora.engine.ops.Dropout;
+import io.qlora.engine.ops.Embedding;
+import io.qlora.engine.ops.Linear;
+import io.qlora.engine.ops.LinearCrossEntropy;
 import io.qlora.engine.ops.RmsNorm;
+import io.qlora.engine.ops.Rope;
+import io.qlora.engine.ops.SwiGlu;
+import io.qlora.engine.optim.AdamW;
+import io.qlora.engine.optim.GradientNorm;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.KernelProvider;
 import java.util.Map;
@@ -17,6 +28,18 @@ public final class CpuKernels implements KernelProvider {
             return Map.of();
         }
         Workers workers = cpu.workers();
-        return Map.ofEntries(Map.entry(RmsNorm.Kernel.class, new CpuRmsNorm(workers)));
+        return Map.ofEntries(
+                Map.entry(Add.Kernel.class, new CpuAdd(workers)),
+                Map.entry(Attention.Kernel.class, new CpuAttention(workers)),
+                Map.entry(CachedAttention.Kernel.class, new CpuCachedAttention(workers)),
+                Map.entry(Embedding.Kernel.class, new CpuEmbedding(workers)),
+                Map.entry(Linear.Kernel.class, new CpuLinear(workers)),
+                Map.entry(LinearCrossEntropy.Kernel.class, new CpuLinearCrossEntropy(workers)),
+                Map.entry(RmsNorm.Kernel.class, new CpuRmsNorm(workers)),
+                Map.entry(Rope.Kernel.class, new CpuRope(workers)),
+                Map.entry(SwiGlu.Kernel.class, new CpuSwiGlu(workers)),
+                Map.entry(AdamW.Kernel.class, new CpuAdamW(workers)),
+                Map.entry(GradientNorm.Kernel.class, new CpuGradientNorm(workers)),
+                Map.entry(Dropout.Kernel.class, new CpuDropout(workers)));
     }
 }

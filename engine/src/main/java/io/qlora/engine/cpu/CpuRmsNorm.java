@@ -133,7 +133,8 @@ final class CpuRmsNorm implements RmsNorm.Kernel {
         FloatVector minusK = FloatVector.broadcast(FLOATS, -k);
         for (; c <= cols - WIDTH; c += WIDTH) {
             long o = row + 4L * c;
-            FloatVector d = load(x, o).fma(minusK, load(w, 4L * c).mul(load(dy, o)).mul(r));
+            FloatVector d =
+                    load(x, o).fma(minusK, load(w, 4L * c).mul(load(dy, o)).mul(r));
             (add ? d.add(load(dx, o)) : d).intoMemorySegment(dx, o, ORDER);
         }
         for (; c < cols; c++) {

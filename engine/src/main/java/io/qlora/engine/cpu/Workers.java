@@ -68,7 +68,8 @@ public final class Workers implements AutoCloseable {
         this.threads = threads;
         this.helpers = new Thread[threads - 1];
         for (int i = 0; i < helpers.length; i++) {
-            helpers[i] = Thread.ofPlatform().name("qlora-worker-" + (i + 1)).daemon().unstarted(this::help);
+            helpers[i] =
+                    Thread.ofPlatform().name("qlora-worker-" + (i + 1)).daemon().unstarted(this::help);
             helpers[i].start();
         }
     }

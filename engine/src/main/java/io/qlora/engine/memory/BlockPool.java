@@ -56,12 +56,14 @@ public final class BlockPool implements AutoCloseable {
     private Range take(long bytes) {
         for (Map.Entry<Integer, TreeMap<Long, Long>> chunk : free.entrySet()) {
             for (Map.Entry<Long, Long> range : chunk.getValue().entrySet()) {
-                if (range.getValue() >= bytes) {
-                    chunk.getValue().remove(range.getKey());
-                    if (range.getValue() > bytes) {
-                        chunk.getValue().put(range.getKey() + bytes, range.getValue() - bytes);
+                long start = range.getKey(); // read first: removing may move another range into this entry
+                long size = range.getValue();
+                if (size >= bytes) {
+                    chunk.getValue().remove(start);
+                    if (size > bytes) {
+                        chunk.getValue().put(start + bytes, size - bytes);
                     }
-                    return new Range(chunk.getKey(), range.getKey(), bytes);
+                    return new Range(chunk.getKey(), start, bytes);
                 }
             }
         }

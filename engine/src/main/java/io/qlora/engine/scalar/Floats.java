@@ -28,6 +28,20 @@ public final class Floats {
         return tensor.segment().getAtIndex(INT, i);
     }
 
+    /**
+     * Element {@code i} of an int32 tensor, which should be an index into something of length {@code bound}.
+     *
+     * @throws IndexOutOfBoundsException if it is not
+     */
+    public static int index(Tensor tensor, long i, int bound) {
+        int index = index(tensor, i);
+        if (index < 0 || index >= bound) {
+            throw new IndexOutOfBoundsException(
+                    "element " + i + " of " + tensor + " should be an index from 0 to " + (bound - 1) + ", found " + index);
+        }
+        return index;
+    }
+
     /** Sets element {@code i} of a float32 tensor. */
     public static void put(Tensor tensor, long i, double value) {
         tensor.segment().setAtIndex(FLOAT, i, (float) value);

@@ -10,7 +10,11 @@ public record DenseWeight(Tensor tensor) implements Weight {
 
     public DenseWeight {
         Shapes.require(
-                tensor.shape().rank() == 2 && tensor.dtype().isFloat(), "DenseWeight", "tensor", tensor, "[out, in] of floats");
+                tensor.shape().rank() == 2 && tensor.dtype().isFloat(),
+                "DenseWeight",
+                "tensor",
+                tensor,
+                "[out, in] of floats");
     }
 
     @Override

@@ -59,8 +59,8 @@ public abstract class Device implements AutoCloseable {
                 return kernel;
             }
         }
-        throw new UnsupportedOperationException(
-                "no kernel for " + contract.getName() + " on " + name() + ": is the module that brings it on the path?");
+        throw new UnsupportedOperationException("no kernel for " + contract.getName() + " on " + name()
+                + ": is the module that brings it on the path?");
     }
 
     private static Iterable<KernelProvider> providers() {

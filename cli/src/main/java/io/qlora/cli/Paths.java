@@ -1,0 +1,45 @@
+package io.qlora.cli;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+
+/** Checks of the paths on a command line, before anything is done. */
+final class Paths {
+
+    private Paths() {}
+
+    /** Requires a directory that holds a model. */
+    static void requireModel(Path directory) {
+        requireDirectory("--model", directory);
+        if (!Files.exists(directory.resolve("config.json"))) {
+            throw new UsageException("--model " + directory
+                    + ": expected a Hugging Face model directory, found no config.json in it");
+        }
+    }
+
+    /** Requires a directory. */
+    static void requireDirectory(String option, Path directory) {
+        if (!Files.exists(directory)) {
+            throw new UsageException(option + " " + directory + ": there is no such directory");
+        }
+        if (!Files.isDirectory(directory)) {
+            throw new UsageException(option + " " + directory + ": expected a directory, found a file");
+        }
+    }
+
+    /** Requires files that can be read. */
+    static void requireFiles(String option, List<Path> files) {
+        for (Path file : files) {
+            if (!Files.exists(file)) {
+                throw new UsageException(option + " " + file + ": there is no such file");
+            }
+            if (Files.isDirectory(file)) {
+                throw new UsageException(option + " " + file + ": expected a file, found a directory");
+            }
+            if (!Files.isReadable(file)) {
+                throw new UsageException(option + " " + file + ": may not be read, permission denied");
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+package io.qlora.cuda.driver;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * One of CUDA's libraries, looked for on the first use: the file or folder that a property names, CUDA's own folders, and
+ * then wherever the system looks. Never unloaded. The generated bindings find their functions here.
+ */
+public final class NativeLibrary implements SymbolLookup {
+
+    /** The driver API, which comes with the card's driver and is all that is needed. */
+    public static final NativeLibrary CUDA =
+            new NativeLibrary("qlora.cuda.driver", List.of("libcuda.so.1", "libcuda.so"), List.of("nvcuda.dll"), "");
+
+    /** The run-time compiler, of CUDA's toolkit or of torch's packages. */
+    public static final NativeLibrary NVRTC = new NativeLibrary(
+            "qlora.cuda.nvrtc",
+            List.of("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2"),
+            List.of("nvrtc64_130_0.dll", "nvrtc64_120_0.dll", "nvrtc64_112_0.dll"),
+            "*nvrtc-builtins*");
+
+    /** NVIDIA's matrix products. */
+    public static final NativeLibrary CUBLAS_LT = new NativeLibrary(
+            "qlora.cuda.cublaslt",
+            List.of("libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11"),
+            List.of("cublasLt64_13.dll", "cublasLt64_12.dll", "cublasLt64_11.dll"),
+            "");
+
+    private static final boolean WINDOWS = System.getProperty("os.name").startsWith("Windows");
+
+    private final String property;
+    private final List<String> names;
+    private final String companion;
+    private final List<String> tried = new ArrayList<>();
+    private SymbolLookup symbols; // null until found
+    private String source;
+    private boolean searched;
+
+    private NativeLibrary(String property, List<String> linux, List<String> windows, String companion) {
+        this.property = property;
+        this.names = System.getProperty("os.name").startsWith("Windows") ? windows : linux;
+        this.companion = companion;
+    }
+
+    /** Whether the library is there. Loads it, if this is the first question. */
+    public synchronized boolean available() {
+        if (!searched) {
+            searched = true;
+            search();
+        }
+        return symbols != null;
+    }
+
+    /** What was loaded, or what was tried in vain, for messages. */
+    public synchronized String description() {
+        return available()
+                ? source
+                : names.getFirst() + " was not found (tried " + String.join(", ", tried) + "; -D" + property
+                        + "=FILE names another)";
+    }
+
+    /** The function of this name, if the library, which must be there, has it. */
+    @Override
+    public Optional<MemorySegment> find(String name) {
+        if (!available()) {
+            throw new CudaException(name, description());
+        }
+        return symbols.find(name);
+    }
+
+    private void search() {
+        String given = System.getProperty(property);
+        if (given != null) {
+            load(Path.of(given));
+            return; // whoever names a file wants that one, or to know that it is missing
+        }
+        for (Path folder : folders()) {
+            for (String name : names) {
+                if (symbols == null && Files.exists(folder.resolve(name))) {
+                    load(folder.resolve(name));
+                }
+            }
+        }
+        for (String name : names) {
+            if (symbols == null) {
+                load(name);
+            }
+        }
+    }
+
+    private static List<Path> folders() {
+        List<Path> folders = new ArrayList<>();
+        for (String variable : List.of("CUDA_HOME", "CUDA_PATH")) {
+            String home = System.getenv(variable);
+            if (home != null && !home.isBlank()) {
+                folders.add(Path.of(home, "lib64"));
+                folders.add(Path.of(home, "bin"));
+                folders.add(Path.of(home, "bin", "x64"));
+            }
+        }
+        if (!WINDOWS) {
+            folders.add(Path.of("/usr/local/cuda/lib64"));
+        }
+        return folders;
+    }
+
+    private void load(Path file) {
+        try {
+            loadCompanion(file.toAbsolutePath().getParent());
+            symbols = SymbolLookup.libraryLookup(file, Arena.global());
+            source = file.toString();
+        } catch (IllegalArgumentException e) {
+            tried.add(file.toString());
+        }
+    }
+
+    private void load(String name) {
+        try {
+            symbols = SymbolLookup.libraryLookup(name, Arena.global());
+            source = name;
+        } catch (IllegalArgumentException e) {
+            tried.add(name);
+        }
+    }
+
+    /** NVRTC opens its builtins by bare name: loaded first, by path, they are found wherever they lie. */
+    private void loadCompanion(Path folder) {
+        if (companion.isEmpty() || folder == null || !Files.isDirectory(folder)) {
+            return;
+        }
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(folder, companion)) {
+            for (Path file : files) {
+                if (!file.toString().contains("alt")) {
+                    SymbolLookup.libraryLookup(file, Arena.global());
+                }
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException("NVRTC's folder " + folder + " cannot be read", e);
+        }
+    }
+}

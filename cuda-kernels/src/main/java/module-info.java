@@ -1,0 +1,7 @@
+/** The CUDA backend: kernels, and the driver seen from Java. Found by the engine as a service. */
+module io.qlora.cuda {
+    requires transitive io.qlora.engine;
+    requires static jcuda;
+
+    exports io.qlora.cuda.driver;
+}

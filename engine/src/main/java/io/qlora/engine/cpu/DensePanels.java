@@ -1,0 +1,69 @@
+package io.qlora.engine.cpu;
+
+import static io.qlora.engine.cpu.MatMul.NR;
+
+import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.Shapes;
+import io.qlora.engine.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+
+/** Panels of a dense matrix, F32, F16 or BF16 on the host: 16-bit elements are widened while they are packed. */
+public final class DensePanels {
+
+    private DensePanels() {}
+
+    /** {@code Wᵀ}, for {@code x·Wᵀ}: depth in, width out. W is {@code [out, in]}. */
+    public static PanelSource forward(Tensor w) {
+        check(w);
+        return new Transposed(w.dtype(), w.segment(), w.cols(), w.rows());
+    }
+
+    /** W itself, for {@code dy·W}: depth out, width in. W is {@code [out, in]}. */
+    public static PanelSource backward(Tensor w) {
+        check(w);
+        return new Plain(w.dtype(), w.segment(), w.rows(), w.cols());
+    }
+
+    /** An activation {@code [depth, width]} as it is. */
+    public static PanelSource rows(Tensor x) {
+        return backward(x);
+    }
+
+    private static void check(Tensor w) {
+        boolean fits = w.shape().rank() == 2 && w.dtype().isFloat();
+        Shapes.require(fits, "MatMul", "right operand", w, "a matrix of floats");
+    }
+
+    /** A matrix {@code [depth, width]}: its rows are rows of the panel. */
+    private record Plain(DType dtype, MemorySegment w, int depth, int width) implements PanelSource {
+        @Override
+        public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
+            for (int k = 0; k < kc; k++) {
+                Widen.copy(dtype, w, (long) (k0 + k) * width + n0, nr, panel, k * NR);
+                Arrays.fill(panel, k * NR + nr, (k + 1) * NR, 0f);
+            }
+        }
+    }
+
+    /** A matrix {@code [width, depth]}: its rows are columns of the panel. */
+    private record Transposed(DType dtype, MemorySegment w, int depth, int width) implements PanelSource {
+        @Override
+        public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
+            float[] row = scratch.floats(kc);
+            if (nr < NR) {
+                Arrays.fill(panel, 0, kc * NR, 0f);
+            }
+            for (int n = 0; n < nr; n++) {
+                Widen.copy(dtype, w, (long) (n0 + n) * depth + k0, kc, row, 0);
+                spread(row, kc, panel, n);
+            }
+        }
+
+        private static void spread(float[] row, int kc, float[] panel, int n) {
+            for (int k = 0; k < kc; k++) {
+                panel[k * NR + n] = row[k];
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+package io.qlora.engine.cpu;
+
+import static io.qlora.engine.cpu.Lanes.FLOATS;
+import static io.qlora.engine.cpu.Lanes.INTS;
+import static io.qlora.engine.cpu.Lanes.ORDER;
+import static io.qlora.engine.cpu.Lanes.WIDTH;
+
+import io.qlora.engine.tensor.DType;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.ShortVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorSpecies;
+
+/** Reads floating-point elements of any width from native memory as float32. All of it is exact. */
+public final class Widen {
+
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED;
+    private static final VectorSpecies<Short> SHORTS =
+            VectorShape.forBitSize(FLOATS.vectorBitSize() / 2).withLanes(short.class);
+
+    private static final float TWO_TO_112 = 0x1p112f; // between the exponent biases of binary16, 15, and binary32, 127
+
+    private Widen() {}
+
+    /** Copies {@code count} elements from element {@code index} on to {@code out}. */
+    public static void copy(DType dtype, MemorySegment x, long index, int count, float[] out, int start) {
+        switch (dtype) {
+            case F32 -> copyF32(x, 4 * index, count, out, start);
+            case F16 -> copyF16(x, 2 * index, count, out, start);
+            case BF16 -> copyBf16(x, 2 * index, count, out, start);
+            case I32, U8 -> throw new IllegalArgumentException(dtype + " is not floating-point");
+        }
+    }
+
+    /** Element {@code index}. */
+    static float get(DType dtype, MemorySegment x, long index) {
+        return switch (dtype) {
+            case F32 -> x.getAtIndex(FLOAT, index);
+            case F16 -> Float.float16ToFloat(x.getAtIndex(SHORT, index));
+            case BF16 -> Float.intBitsToFloat(x.getAtIndex(SHORT, index) << 16);
+            case I32, U8 -> throw new IllegalArgumentException(dtype + " is not floating-point");
+        };
+    }
+
+    private static void copyF32(MemorySegment x, long offset, int count, float[] out, int start) {
+        int i = 0;
+        for (; i <= count - WIDTH; i += WIDTH) {
+            f32(x, offset + 4L * i).intoArray(out, start + i);
+        }
+        for (; i < count; i++) {
+            out[start + i] = get(DType.F32, x, offset / 4 + i);
+        }
+    }
+
+    private static void copyF16(MemorySegment x, long offset, int count, float[] out, int start) {
+        int i = 0;
+        for (; i <= count - WIDTH; i += WIDTH) {
+            f16(x, offset + 2L * i).intoArray(out, start + i);
+        }
+        for (; i < count; i++) {
+            out[start + i] = get(DType.F16, x, offset / 2 + i);
+        }
+    }
+
+    private static void copyBf16(MemorySegment x, long offset, int count, float[] out, int start) {
+        int i = 0;
+        for (; i <= count - WIDTH; i += WIDTH) {
+            bf16(x, offset + 2L * i).intoArray(out, start + i);
+        }
+        for (; i < count; i++) {
+            out[start + i] = get(DType.BF16, x, offset / 2 + i);
+        }
+    }
+
+    /** A vector of binary32 at this byte offset. */
+    static FloatVector f32(MemorySegment x, long offset) {
+        return FloatVector.fromMemorySegment(FLOATS, x, offset, ORDER);
+    }
+
+    /** A vector of bfloat16 at this byte offset. */
+    static FloatVector bf16(MemorySegment x, long offset) {
+        return bits(x, offset).lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
+    }
+
+    /**
+     * A vector of binary16 at this byte offset: exponent and mantissa are moved to their places and the exponent's bias
+     * is made up for by a multiplication, which also normalises what was subnormal. Infinities and NaN get theirs set.
+     */
+    static FloatVector f16(MemorySegment x, long offset) {
+        IntVector half = bits(x, offset);
+        IntVector magnitude = half.and(0x7fff).lanewise(VectorOperators.LSHL, 13);
+        IntVector finite = magnitude.reinterpretAsFloats().mul(TWO_TO_112).reinterpretAsInts();
+        VectorMask<Integer> special = half.and(0x7c00).compare(VectorOperators.EQ, 0x7c00);
+        IntVector widened = finite.blend(magnitude.or(0x7f800000), special);
+        IntVector sign = half.and(0x8000).lanewise(VectorOperators.LSHL, 16);
+        return widened.or(sign).reinterpretAsFloats();
+    }
+
+    private static IntVector bits(MemorySegment x, long offset) {
+        ShortVector shorts = ShortVector.fromMemorySegment(SHORTS, x, offset, ORDER);
+        return (IntVector) shorts.convertShape(VectorOperators.ZERO_EXTEND_S2I, INTS, 0);
+    }
+}

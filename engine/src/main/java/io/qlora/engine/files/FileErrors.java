@@ -1,0 +1,64 @@
+package io.qlora.engine.files;
+
+import java.io.IOException;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+
+/** What the system reports about files, in a sentence: its own exceptions often have the bare path for a message. */
+public final class FileErrors {
+
+    private FileErrors() {}
+
+    /**
+     * Requires that {@code file} is there and is no directory.
+     *
+     * @throws IOException naming the path and what it is instead
+     */
+    public static void requireFile(Path file) throws IOException {
+        if (Files.isDirectory(file)) {
+            throw new FileSystemException(file.toString(), null, "expected a file, found a directory");
+        }
+        if (Files.notExists(file)) {
+            throw new NoSuchFileException(file.toString(), null, "no such file");
+        }
+    }
+
+    /**
+     * Requires that {@code directory} is there and is one.
+     *
+     * @throws IOException naming the path and what it is instead
+     */
+    public static void requireDirectory(Path directory) throws IOException {
+        if (Files.notExists(directory)) {
+            throw new NoSuchFileException(directory.toString(), null, "no such directory");
+        }
+        if (!Files.isDirectory(directory)) {
+            throw new FileSystemException(directory.toString(), null, "expected a directory, found a file");
+        }
+    }
+
+    /** {@code cause}, met while reading {@code file}, as a sentence that names it. */
+    public static IOException reading(Path file, IOException cause) {
+        return explained(file, "cannot be read", cause);
+    }
+
+    /** {@code cause}, met while writing {@code file}, as a sentence that names it and says what became of the old one. */
+    public static IOException writing(Path file, IOException cause) {
+        return explained(file, "cannot be written, and what was there before is untouched", cause);
+    }
+
+    private static IOException explained(Path file, String what, IOException cause) {
+        String reason = switch (cause) {
+            case AccessDeniedException denied -> "permission denied";
+            case NoSuchFileException missing -> "no such file or directory";
+            case FileSystemException e when e.getReason() != null -> e.getReason();
+            default -> String.valueOf(cause.getMessage());
+        };
+        FileSystemException explained = new FileSystemException(file.toString(), null, what + ": " + reason);
+        explained.initCause(cause);
+        return explained;
+    }
+}

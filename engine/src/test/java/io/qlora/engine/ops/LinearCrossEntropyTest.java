@@ -1,0 +1,124 @@
+package io.qlora.engine.ops;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.qlora.engine.autograd.Parameter;
+import io.qlora.engine.autograd.Parameters;
+import io.qlora.engine.autograd.Tape;
+import io.qlora.engine.cpu.CpuDevice;
+import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.memory.StepMemory;
+import io.qlora.engine.ops.testing.Closeness;
+import io.qlora.engine.ops.testing.OpCase;
+import io.qlora.engine.ops.testing.OpTest;
+import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.DenseWeight;
+import io.qlora.engine.tensor.Tensor;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+
+class LinearCrossEntropyTest extends OpTest {
+
+    @Override
+    public List<OpCase> cases() {
+        return List.of(
+                trainable("some rows", 9, 5, 37, new int[] {1, 2, 5, 8}, new int[] {36, 0, 17, 17})
+                        .withoutNan(), // most rows of x have no target
+                trainable("rows in any order, one of them twice", 6, 3, 7, new int[] {4, 0, 4}, new int[] {1, 6, 2})
+                        .withoutNan(),
+                trainable("a vocabulary of one", 2, 3, 1, new int[] {0, 1}, new int[] {0, 0}),
+                frozen(DType.F32),
+                frozen(DType.F16),
+                frozen(DType.BF16));
+    }
+
+    private static OpCase trainable(String what, int t, int c, int v, int[] rows, int[] targets) {
+        return inputs("LinearCrossEntropy of " + what, t, c, rows, targets).leaf("head", v, c).gives(OP);
+    }
+
+    private static OpCase frozen(DType dtype) {
+        int[] rows = {0, 1, 2, 3, 4, 6};
+        int[] targets = {3, 1, 20, 0, 0, 9};
+        String what = "LinearCrossEntropy of a frozen head in " + dtype;
+        return inputs(what, 7, 19, rows, targets).frozen("head", dtype, 21, 19).gives(OP);
+    }
+
+    private static OpCase inputs(String what, int t, int c, int[] rows, int[] targets) {
+        return OpCase.of(what, LinearCrossEntropy.Kernel.class)
+                .activation("x", t, c)
+                .ints("rows", rows, rows.length)
+                .ints("targets", targets, targets.length)
+                .within(1e-5);
+    }
+
+    private static final OpCase.Op OP = (tape, in) ->
+            LinearCrossEntropy.apply(tape, in.get("x"), new DenseWeight(in.get("head")), in.get("rows"), in.get("targets"), 0.25f);
+
+    /** Both devices, a vocabulary so large that the logits of these rows are cut in three, and the memory that takes. */
+    @Test
+    void logitsAreNeverWhole() {
+        int t = 150;
+        int v = 70_000;
+        try (CpuDevice scalar = new CpuDevice(1, false);
+                CpuDevice vector = new CpuDevice(2, true)) {
+            Run expected = run(scalar, t, v);
+            Run actual = run(vector, t, v);
+            assertEquals(expected.loss, actual.loss, 1e-6 * expected.loss);
+            Closeness.assertClose(expected.dx, actual.dx, 1e-5, "dx");
+            Closeness.assertClose(expected.dhead, actual.dhead, 1e-5, "dhead");
+            assertTrue(actual.peak < 4L * t * v, () -> "peak " + actual.peak + " of logits " + 4L * t * v);
+        }
+    }
+
+    private record Run(float loss, float[] dx, float[] dhead, long peak) {}
+
+    private static Run run(CpuDevice device, int t, int v) {
+        try (ModelMemory model = new ModelMemory(device);
+                StepMemory step = new StepMemory(device)) {
+            Tensor x = model.empty(DType.F32, t, 2).set(OpCase.normal("x", t, 2));
+            Tensor w = model.empty(DType.F32, v, 2).set(OpCase.normal("w", v, 2));
+            Parameter px = Parameter.of("x", x, model);
+            Parameter pw = Parameter.of("w", w, model);
+            int[] all = IntStream.range(0, t).toArray();
+            Tensor rows = model.empty(DType.I32, t).set(all);
+            Tensor targets = model.empty(DType.I32, t).set(all);
+            float loss;
+            try (Tape tape = Tape.recording(step, new Parameters(List.of(px, pw)))) {
+                Tensor y = LinearCrossEntropy.apply(tape, x, new DenseWeight(w), rows, targets, 1f / t);
+                loss = y.item();
+                tape.backward(y);
+            }
+            step.requireEmpty();
+            return new Run(loss, px.gradient().toFloats(), pw.gradient().toFloats(), step.activations().peak());
+        }
+    }
+
+    @Test
+    void noTargetsMakeNoLossAndNoGradient() {
+        for (boolean vectors : new boolean[] {false, true}) {
+            try (CpuDevice device = new CpuDevice(2, vectors)) {
+                Run run = runWithoutTargets(device);
+                assertEquals(0f, run.loss);
+                Closeness.assertSameBits(new float[6], run.dx, "dx");
+                Closeness.assertSameBits(new float[10], run.dhead, "dhead");
+            }
+        }
+    }
+
+    private static Run runWithoutTargets(CpuDevice device) {
+        try (ModelMemory model = new ModelMemory(device);
+                StepMemory step = new StepMemory(device)) {
+            Parameter x = Parameter.of("x", model.zeros(DType.F32, 3, 2), model);
+            Parameter w = Parameter.of("w", model.zeros(DType.F32, 5, 2), model);
+            Tensor none = model.empty(DType.I32, 0);
+            try (Tape tape = Tape.recording(step, new Parameters(List.of(x, w)))) {
+                Tensor y = LinearCrossEntropy.apply(tape, x.value(), new DenseWeight(w.value()), none, none, 1f);
+                float loss = y.item();
+                tape.backward(y);
+                return new Run(loss, x.gradient().toFloats(), w.gradient().toFloats(), 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+package io.qlora.engine.ops.testing;
+
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.qlora.engine.cpu.CpuDevice;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.module.ModuleReader;
+import java.lang.module.ModuleReference;
+import java.lang.reflect.Constructor;
+import java.lang.reflect.Modifier;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+
+/** The kernel contracts of a module, its backends and its cases, held against each other. */
+public final class KernelContracts {
+
+    private KernelContracts() {}
+
+    /**
+     * Fails unless every contract in {@code anchor}'s module, that is, every nested interface called {@code Kernel}, has a
+     * vector kernel, a scalar kernel, and a case in one of the module's {@link OpTest}s.
+     */
+    public static void assertComplete(Class<?> anchor) {
+        List<String> names = classNames(anchor.getModule());
+        List<Class<?>> contracts = names.stream()
+                .filter(name -> name.endsWith("$Kernel"))
+                .<Class<?>>map(name -> load(name, anchor))
+                .toList();
+        assertFalse(contracts.isEmpty(), "no contract found in " + anchor.getModule());
+        Set<Class<?>> tested = tested(names, anchor);
+        StringBuilder missing = new StringBuilder();
+        try (CpuDevice vector = new CpuDevice(1, true);
+                CpuDevice scalar = new CpuDevice(1, false)) {
+            for (Class<?> contract : contracts) {
+                require(has(vector, contract), contract, "a vector kernel", missing);
+                require(has(scalar, contract), contract, "a scalar kernel", missing);
+                require(tested.contains(contract), contract, "an OpCase", missing);
+            }
+        }
+        assertTrue(missing.isEmpty(), () -> "missing:" + missing);
+    }
+
+    private static void require(boolean there, Class<?> contract, String what, StringBuilder missing) {
+        if (!there) {
+            missing.append("\n  ").append(what).append(" for ").append(contract.getName());
+        }
+    }
+
+    private static boolean has(CpuDevice device, Class<?> contract) {
+        try {
+            return device.kernel(contract) != null;
+        } catch (UnsupportedOperationException e) {
+            return false;
+        }
+    }
+
+    private static Set<Class<?>> tested(List<String> names, Class<?> anchor) {
+        Set<Class<?>> tested = new HashSet<>();
+        for (String name : names) {
+            if (name.endsWith("Test")) {
+                Class<?> type = load(name, anchor);
+                if (OpTest.class.isAssignableFrom(type) && !Modifier.isAbstract(type.getModifiers())) {
+                    instance(type).cases().forEach(test -> tested.addAll(test.contracts()));
+                }
+            }
+        }
+        return tested;
+    }
+
+    private static OpTest instance(Class<?> type) {
+        try {
+            Constructor<?> constructor = type.getDeclaredConstructor();
+            constructor.setAccessible(true);
+            return (OpTest) constructor.newInstance();
+        } catch (ReflectiveOperationException e) {
+            throw new AssertionError(type + " should have a constructor without parameters", e);
+        }
+    }
+
+    private static Class<?> load(String name, Class<?> anchor) {
+        try {
+            return Class.forName(name, false, anchor.getClassLoader());
+        } catch (ClassNotFoundException e) {
+            throw new AssertionError(e);
+        }
+    }
+
+    /** All classes of a module, those that the tests patch in included. */
+    private static List<String> classNames(Module module) {
+        ModuleReference reference = module.getLayer()
+                .configuration()
+                .findModule(module.getName())
+                .orElseThrow()
+                .reference();
+        try (ModuleReader reader = reference.open()) {
+            return reader.list()
+                    .filter(name -> name.endsWith(".class") && !name.equals("module-info.class"))
+                    .map(name ->
+                            name.substring(0, name.length() - ".class".length()).replace('/', '.'))
+                    .sorted()
+                    .toList();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+}

@@ -1,0 +1,227 @@
+package io.qlora.engine.ops.testing;
+
+import io.qlora.engine.autograd.Tape;
+import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.Shape;
+import io.qlora.engine.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.SplittableRandom;
+
+/**
+ * One op under test: its name, what goes in, and how to apply it. Everything {@link OpTest} shows of an op is driven from
+ * this one description.
+ *
+ * <pre>{@code
+ * OpCase.of("RmsNorm of five rows", RmsNorm.Kernel.class)
+ *         .activation("x", 5, 19)
+ *         .leaf("w", 19)
+ *         .gives((tape, in) -> RmsNorm.apply(tape, in.get("x"), in.get("w"), 1e-5f));
+ * }</pre>
+ *
+ * Values are drawn from a normal distribution, by the input's name, unless given.
+ */
+public final class OpCase {
+
+    /** What an input is to the op. */
+    public enum Role {
+        /** A trainable parameter: the op meets the leaf itself. */
+        LEAF,
+        /** What an earlier op made of a leaf: may be overwritten by an op that works in place. */
+        ACTIVATION,
+        /** Not tracked. */
+        FROZEN
+    }
+
+    /**
+     * One input.
+     *
+     * @param floats the values, rounded to {@code dtype}; null for integers
+     * @param ints the values of an I32 input, or null
+     */
+    record Input(String name, Role role, DType dtype, Shape shape, float[] floats, int[] ints) {
+        boolean hasGradient() {
+            return role != Role.FROZEN;
+        }
+    }
+
+    /** The inputs on the device of a run. */
+    public record Inputs(Map<String, Tensor> tensors, ModelMemory memory) {
+
+        /** The input of this name. */
+        public Tensor get(String name) {
+            Tensor tensor = tensors.get(name);
+            if (tensor == null) {
+                throw new IllegalArgumentException("no input " + name + " among " + tensors.keySet());
+            }
+            return tensor;
+        }
+    }
+
+    /** Applies an op of one output. */
+    @FunctionalInterface
+    public interface Op {
+        Tensor apply(Tape tape, Inputs inputs);
+    }
+
+    /** Applies an op of several outputs. */
+    @FunctionalInterface
+    public interface JointOp {
+        List<Tensor> apply(Tape tape, Inputs inputs);
+    }
+
+    private final String name;
+    private final List<Class<?>> contracts;
+    private final List<Input> inputs = new ArrayList<>();
+    private JointOp op;
+    private double tolerance = 2e-6;
+    private double gradientTolerance = 1e-4;
+    private double step = 1.0 / 32;
+    private boolean nan = true;
+
+    private OpCase(String name, List<Class<?>> contracts) {
+        this.name = name;
+        this.contracts = contracts;
+    }
+
+    /**
+     * The beginning of a case.
+     *
+     * @param contracts the kernel contracts that it exercises; none for an op made of others
+     */
+    public static OpCase of(String name, Class<?>... contracts) {
+        return new OpCase(name, List.of(contracts));
+    }
+
+    /** A trainable parameter with random values. */
+    public OpCase leaf(String input, long... dims) {
+        return leaf(input, normal(input, dims), dims);
+    }
+
+    /** A trainable parameter. */
+    public OpCase leaf(String input, float[] values, long... dims) {
+        return add(new Input(input, Role.LEAF, DType.F32, Shape.of(dims), values, null));
+    }
+
+    /** The output of an earlier op, with random values. */
+    public OpCase activation(String input, long... dims) {
+        return activation(input, normal(input, dims), dims);
+    }
+
+    /** The output of an earlier op. */
+    public OpCase activation(String input, float[] values, long... dims) {
+        return add(new Input(input, Role.ACTIVATION, DType.F32, Shape.of(dims), values, null));
+    }
+
+    /** A tensor without gradient, with random values. */
+    public OpCase frozen(String input, DType dtype, long... dims) {
+        return frozen(input, normal(input, dims), dtype, dims);
+    }
+
+    /** A tensor without gradient, its values rounded to {@code dtype}. */
+    public OpCase frozen(String input, float[] values, DType dtype, long... dims) {
+        return add(new Input(input, Role.FROZEN, dtype, Shape.of(dims), values, null));
+    }
+
+    /** A tensor of integers. */
+    public OpCase ints(String input, int[] values, long... dims) {
+        return add(new Input(input, Role.FROZEN, DType.I32, Shape.of(dims), null, values));
+    }
+
+    /**
+     * How far the vector kernels may be from the scalar ones, in outputs and gradients, as a share of the tensor's largest
+     * magnitude. Default 2e-6, about sixteen units in the last place.
+     */
+    public OpCase within(double share) {
+        this.tolerance = share;
+        return this;
+    }
+
+    /**
+     * How far gradients may be from central differences, as a share of the tensor's largest. Default 1e-4.
+     *
+     * @param size the step of the differences, which are of fourth order: noise is about 1e-7 / step, bias step⁴. Default 1/32
+     */
+    public OpCase gradientWithin(double share, double size) {
+        this.gradientTolerance = share;
+        this.step = size;
+        return this;
+    }
+
+    /** For a case in which a NaN in some input rightly changes nothing. */
+    public OpCase withoutNan() {
+        this.nan = false;
+        return this;
+    }
+
+    /** The op of one output; completes the case. */
+    public OpCase gives(Op single) {
+        return givesAll((tape, in) -> List.of(single.apply(tape, in)));
+    }
+
+    /** The op of several outputs; completes the case. */
+    public OpCase givesAll(JointOp joint) {
+        this.op = joint;
+        return this;
+    }
+
+    private OpCase add(Input input) {
+        int length = input.floats == null ? input.ints.length : input.floats.length;
+        if (length != input.shape.size()) {
+            throw new IllegalArgumentException(
+                    name + ": " + input.name + " " + input.shape + " has " + length + " values");
+        }
+        inputs.add(input);
+        return this;
+    }
+
+    /** The kernel contracts this case exercises. */
+    public List<Class<?>> contracts() {
+        return contracts;
+    }
+
+    List<Input> inputs() {
+        return inputs;
+    }
+
+    List<Input> leaves() {
+        return inputs.stream().filter(Input::hasGradient).toList();
+    }
+
+    JointOp op() {
+        return op;
+    }
+
+    double tolerance() {
+        return tolerance;
+    }
+
+    double gradientTolerance() {
+        return gradientTolerance;
+    }
+
+    double step() {
+        return step;
+    }
+
+    boolean nan() {
+        return nan;
+    }
+
+    @Override
+    public String toString() {
+        return name;
+    }
+
+    /** Standard normal numbers, always the same for the same key. */
+    public static float[] normal(String key, long... dims) {
+        SplittableRandom random = new SplittableRandom(key.hashCode());
+        float[] values = new float[Math.toIntExact(Shape.of(dims).size())];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) random.nextGaussian();
+        }
+        return values;
+    }
+}

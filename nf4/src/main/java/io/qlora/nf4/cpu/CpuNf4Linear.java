@@ -1,0 +1,37 @@
+package io.qlora.nf4.cpu;
+
+import io.qlora.engine.autograd.Grad;
+import io.qlora.engine.cpu.Left;
+import io.qlora.engine.cpu.MatMul;
+import io.qlora.engine.cpu.Term;
+import io.qlora.engine.cpu.Workers;
+import io.qlora.engine.tensor.Nf4Weight;
+import io.qlora.engine.tensor.Tensor;
+import io.qlora.nf4.Nf4Linear;
+import java.util.List;
+
+/** {@link Nf4Linear} in vectors: the matrix product over decoded panels, and a dot product a row of W for a single token. */
+final class CpuNf4Linear implements Nf4Linear.Kernel {
+
+    private final Workers workers;
+    private final MatMul matMul;
+
+    CpuNf4Linear(Workers workers) {
+        this.workers = workers;
+        this.matMul = new MatMul(workers);
+    }
+
+    @Override
+    public void forward(Tensor x, Nf4Weight w, Tensor y) {
+        if (x.rows() == 1) {
+            Nf4Gemv.multiply(new Nf4Reader(w), x.segment(), y.segment(), workers);
+        } else {
+            matMul.multiply(List.of(new Term(Left.of(x), Nf4Panels.forward(w))), y, false);
+        }
+    }
+
+    @Override
+    public void backward(Nf4Weight w, Tensor dy, Grad dx) {
+        matMul.multiply(List.of(new Term(Left.of(dy), Nf4Panels.backward(w))), dx.tensor(), dx.accumulate());
+    }
+}

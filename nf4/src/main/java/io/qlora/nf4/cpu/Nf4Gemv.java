@@ -1,0 +1,159 @@
+package io.qlora.nf4.cpu;
+
+import static io.qlora.engine.cpu.Lanes.FLOATS;
+import static io.qlora.engine.cpu.Lanes.INTS;
+import static io.qlora.engine.cpu.Lanes.ORDER;
+import static io.qlora.engine.cpu.Lanes.WIDTH;
+import static io.qlora.nf4.cpu.Nf4Reader.BLOCK;
+
+import io.qlora.engine.cpu.Lanes;
+import io.qlora.engine.cpu.Workers;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+
+/**
+ * The product with a single row, {@code y = W'·x}, as in generation: a dot product a row of the matrix, decoded on the way.
+ *
+ * <p>A vector of words holds the codes of {@code 8·WIDTH} elements, those of one word in one lane. x is therefore laid out
+ * once so that its elements come in the order in which shifting the words brings up the codes. The sum of a block is
+ * multiplied by its scale as a whole.
+ */
+final class Nf4Gemv {
+
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+    private static final int ROWS = 32; // of the matrix, a task
+    private static final int WORD = 8; // elements
+    private static final int GROUP = WORD * WIDTH; // elements in a vector of words
+    private static final ThreadLocal<Scratch> SCRATCH = ThreadLocal.withInitial(Scratch::new);
+
+    private static final class Scratch {
+        float[] floats = new float[0];
+        int[] words = new int[0];
+
+        float[] floats(int length) {
+            if (floats.length < length) {
+                floats = new float[length];
+            }
+            return floats;
+        }
+
+        int[] words(int length) {
+            if (words.length < length) {
+                words = new int[length];
+            }
+            return words;
+        }
+    }
+
+    private Nf4Gemv() {}
+
+    /**
+     * Multiplies.
+     *
+     * @param x [in]
+     * @param y [out], written
+     */
+    static void multiply(Nf4Reader w, MemorySegment x, MemorySegment y, Workers workers) {
+        boolean whole = w.in % BLOCK == 0;
+        float[] arranged = whole ? arrange(x, w.in) : x.toArray(FLOAT);
+        workers.run(Math.ceilDiv(w.out, ROWS), task -> {
+            for (int n = task * ROWS; n < Math.min(w.out, (task + 1) * ROWS); n++) {
+                y.setAtIndex(FLOAT, n, whole ? blocks(w, n, arranged) : straddling(w, n, arranged));
+            }
+        });
+    }
+
+    /** Of each group of {@code WORD · WIDTH} elements first those that are first in their word, then the second, …; 0 at the end. */
+    private static float[] arrange(MemorySegment x, int in) {
+        float[] arranged = new float[Math.ceilDiv(in, GROUP) * GROUP];
+        for (int k = 0; k < in; k++) {
+            int lane = k % GROUP / WORD;
+            arranged[k / GROUP * GROUP + k % WORD * WIDTH + lane] = x.getAtIndex(FLOAT, k);
+        }
+        return arranged;
+    }
+
+    private static float blocks(Nf4Reader w, int n, float[] x) {
+        int blocks = w.in / BLOCK;
+        float[] scales = SCRATCH.get().floats(blocks + 1);
+        w.scales((long) n * blocks, blocks, scales, 0, 1);
+        scales[blocks] = 0;
+        return dot(w.codes, (long) n * w.in / 2, scales, x, w.in);
+    }
+
+    private static float dot(MemorySegment codes, long offset, float[] scales, float[] x, int in) {
+        IntVector table0 = Nf4Lanes.table(0);
+        IntVector table1 = Nf4Lanes.table(1);
+        IntVector table2 = Nf4Lanes.table(2);
+        IntVector table3 = Nf4Lanes.table(3);
+        FloatVector sum = FloatVector.zero(FLOATS);
+        int k = 0;
+        for (; k <= in - GROUP; k += GROUP) {
+            IntVector words = IntVector.fromMemorySegment(INTS, codes, offset + k / 2, ORDER);
+            FloatVector product = product(words, table0, table1, table2, table3, x, k);
+            sum = product.fma(scale(scales, k), sum);
+        }
+        if (k < in) { // with 16 lanes, a last block of its own
+            VectorMask<Integer> there = INTS.indexInRange(0, (in - k) / WORD);
+            IntVector words = IntVector.fromMemorySegment(INTS, codes, offset + k / 2, ORDER, there);
+            FloatVector product = product(words, table0, table1, table2, table3, x, k);
+            sum = product.fma(scale(scales, k), sum);
+        }
+        return Lanes.sum(sum);
+    }
+
+    /** Each lane's word times its elements of x. */
+    private static FloatVector product(
+            IntVector words,
+            IntVector table0,
+            IntVector table1,
+            IntVector table2,
+            IntVector table3,
+            float[] x,
+            int k) {
+        FloatVector high = FloatVector.zero(FLOATS);
+        FloatVector low = high;
+        IntVector rest = words;
+        for (int e = k; e < k + GROUP; e += 2 * WIDTH) { // a byte of each word: its high code, its low one
+            FloatVector first = Nf4Lanes.values(
+                    rest.lanewise(VectorOperators.LSHR, 4), table0, table1, table2, table3);
+            FloatVector second = Nf4Lanes.values(rest, table0, table1, table2, table3);
+            high = first.fma(FloatVector.fromArray(FLOATS, x, e), high);
+            low = second.fma(FloatVector.fromArray(FLOATS, x, e + WIDTH), low);
+            rest = rest.lanewise(VectorOperators.LSHR, 8);
+        }
+        return high.add(low);
+    }
+
+    /** The scales of the blocks that the words from element {@code k} of a row on are of: two with 16 lanes, else one. */
+    private static FloatVector scale(float[] scales, int k) {
+        float first = scales[k / BLOCK];
+        return WIDTH == 16 ? Nf4Lanes.halves(first, scales[k / BLOCK + 1]) : FloatVector.broadcast(FLOATS, first);
+    }
+
+    private static float straddling(Nf4Reader w, int n, float[] x) {
+        Scratch scratch = SCRATCH.get();
+        float[] row = scratch.floats(w.in);
+        Nf4Decoder.decode(w, (long) n * w.in, w.in, row, 0, scratch.words(Nf4Decoder.scratch(w.in)));
+        return dot(row, x, w.in);
+    }
+
+    private static float dot(float[] a, float[] b, int length) {
+        FloatVector even = FloatVector.zero(FLOATS);
+        FloatVector odd = even;
+        int k = 0;
+        for (; k <= length - 2 * WIDTH; k += 2 * WIDTH) {
+            even = FloatVector.fromArray(FLOATS, a, k).fma(FloatVector.fromArray(FLOATS, b, k), even);
+            odd = FloatVector.fromArray(FLOATS, a, k + WIDTH).fma(FloatVector.fromArray(FLOATS, b, k + WIDTH), odd);
+        }
+        float sum = Lanes.sum(even.add(odd));
+        for (; k < length; k++) {
+            sum += a[k] * b[k];
+        }
+        return sum;
+    }
+}

@@ -1,0 +1,84 @@
+package io.qlora.nf4.cpu;
+
+import static io.qlora.engine.cpu.Lanes.FLOATS;
+import static io.qlora.engine.cpu.Lanes.INTS;
+import static io.qlora.engine.cpu.Lanes.WIDTH;
+
+import io.qlora.nf4.Nf4;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+
+/**
+ * The codebook in vectors. A word is an int of packed codes: element e of its eight is the nibble that starts at bit
+ * {@code 4, 0, 12, 8, 20, 16, 28, 24} for e = 0 … 7.
+ *
+ * <p>The table of 16 values is one vector of 16 lanes, two of 8, or four of 4: {@code selectFrom} looks at as many low bits
+ * of an index as its table has, and blends on the others do the rest. Loops load the tables once, outside.
+ */
+final class Nf4Lanes {
+
+    private static final int[] VALUES = new int[16];
+    private static final int[] SHIFTS = {4, 0, 12, 8, 20, 16, 28, 24, 4, 0, 12, 8, 20, 16, 28, 24};
+    private static final VectorMask<Integer> UPPER = VectorMask.fromLong(INTS, 0xff00);
+
+    static {
+        float[] values = Nf4.values();
+        for (int i = 0; i < values.length; i++) {
+            VALUES[i] = Float.floatToRawIntBits(values[i]);
+        }
+    }
+
+    private Nf4Lanes() {}
+
+    /** Part {@code part} of the table, wrapped around where there are fewer parts. */
+    static IntVector table(int part) {
+        return IntVector.fromArray(INTS, VALUES, part * WIDTH % VALUES.length);
+    }
+
+    /** The values of the codes in the low four bits of each lane; the other bits may be anything. */
+    static FloatVector values(IntVector codes, IntVector table0, IntVector table1, IntVector table2, IntVector table3) {
+        if (WIDTH == 16) {
+            return codes.selectFrom(table0).reinterpretAsFloats();
+        }
+        VectorMask<Integer> bit3 =
+                codes.lanewise(VectorOperators.LSHL, 28).compare(VectorOperators.LT, 0);
+        if (WIDTH == 8) {
+            return codes.selectFrom(table0)
+                    .blend(codes.selectFrom(table1), bit3)
+                    .reinterpretAsFloats();
+        }
+        VectorMask<Integer> bit2 =
+                codes.lanewise(VectorOperators.LSHL, 29).compare(VectorOperators.LT, 0);
+        IntVector low = codes.selectFrom(table0).blend(codes.selectFrom(table1), bit2);
+        IntVector high = codes.selectFrom(table2).blend(codes.selectFrom(table3), bit2);
+        return low.blend(high, bit3).reinterpretAsFloats();
+    }
+
+    /** Where the codes of vector {@code part} of a run of words start in their words, for {@link #spread}. */
+    static IntVector shifts(int part) {
+        return IntVector.fromArray(INTS, SHIFTS, part * WIDTH % 8);
+    }
+
+    /**
+     * Vector {@code part} of a run of words: the codes of elements {@code part · WIDTH} and on, in the low bits of the lanes.
+     *
+     * @param words the run, from {@code at} on
+     * @param shifts of {@code part}
+     */
+    static IntVector spread(int[] words, int at, int part, IntVector shifts) {
+        IntVector word;
+        if (WIDTH == 16) {
+            word = IntVector.broadcast(INTS, words[at + 2 * part]).blend(words[at + 2 * part + 1], UPPER);
+        } else {
+            word = IntVector.broadcast(INTS, words[at + part * WIDTH / 8]);
+        }
+        return word.lanewise(VectorOperators.LSHR, shifts);
+    }
+
+    /** A scale for the lower half of the lanes, and one for the upper. */
+    static FloatVector halves(float lower, float upper) {
+        return FloatVector.broadcast(FLOATS, lower).blend(upper, UPPER.cast(FLOATS));
+    }
+}

@@ -1,0 +1,218 @@
+package io.qlora.nf4.cpu;
+
+import static io.qlora.engine.cpu.Lanes.FLOATS;
+import static io.qlora.engine.cpu.Lanes.INTS;
+import static io.qlora.engine.cpu.Lanes.WIDTH;
+import static io.qlora.engine.cpu.MatMul.NR;
+import static io.qlora.nf4.cpu.Nf4Reader.BLOCK;
+
+import io.qlora.engine.cpu.PanelScratch;
+import io.qlora.engine.cpu.PanelSource;
+import io.qlora.engine.tensor.Nf4Weight;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorOperators;
+
+/**
+ * Panels of a 4-bit matrix, decoded while they are packed. Where rows are whole blocks, as in every common model, they are
+ * decoded in vectors from packed words; any other width goes through a decoded row.
+ */
+public final class Nf4Panels {
+
+    private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
+    private static final int WORD = 8; // elements
+
+    private Nf4Panels() {}
+
+    /** {@code Wᵀ}, for {@code x·Wᵀ}: depth in, width out. */
+    public static PanelSource forward(Nf4Weight w) {
+        Nf4Reader reader = new Nf4Reader(w);
+        return reader.in % BLOCK == 0 ? new Transposed(reader) : new StraddlingTransposed(reader);
+    }
+
+    /** W itself, for {@code dy·W}: depth out, width in. */
+    public static PanelSource backward(Nf4Weight w) {
+        Nf4Reader reader = new Nf4Reader(w);
+        return reader.in % BLOCK == 0 ? new Plain(reader) : new StraddlingPlain(reader);
+    }
+
+    /** Wᵀ, of whole blocks a row. Words are transposed, an eighth of the elements there are, and decoded afterwards. */
+    private record Transposed(Nf4Reader w) implements PanelSource {
+        @Override
+        public int depth() {
+            return w.in;
+        }
+
+        @Override
+        public int width() {
+            return w.out;
+        }
+
+        @Override
+        public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
+            int length = kc / WORD;
+            int blocks = kc / BLOCK;
+            int[] words = scratch.ints(2 * NR * length);
+            float[] scales = scratch.floats(blocks * NR);
+            if (nr < NR) {
+                Arrays.fill(scales, 0, blocks * NR, 0f);
+            }
+            for (int n = 0; n < nr; n++) {
+                long element = (long) (n0 + n) * w.in + k0;
+                MemorySegment.copy(w.codes, INT, element / 2, words, n * length, length);
+                w.scales(element / BLOCK, blocks, scales, n, NR);
+            }
+            transpose(words, length, NR * length);
+            decode(words, NR * length, scales, length, panel);
+        }
+
+        /** {@code [NR, length]} at the start of {@code words} to {@code [length, NR]} at {@code to}. */
+        private static void transpose(int[] words, int length, int to) {
+            for (int k = 0; k < length; k++) {
+                for (int n = 0; n < NR; n++) {
+                    words[to + k * NR + n] = words[n * length + k];
+                }
+            }
+        }
+
+        /** Decodes words {@code [length, NR]} with scales {@code [length / 8, NR]}; lanes are columns of the panel. */
+        private static void decode(int[] words, int start, float[] scales, int length, float[] panel) {
+            IntVector table0 = Nf4Lanes.table(0);
+            IntVector table1 = Nf4Lanes.table(1);
+            IntVector table2 = Nf4Lanes.table(2);
+            IntVector table3 = Nf4Lanes.table(3);
+            for (int k = 0; k < length; k++) {
+                IntVector left = IntVector.fromArray(INTS, words, start + k * NR);
+                IntVector right = IntVector.fromArray(INTS, words, start + k * NR + WIDTH);
+                FloatVector leftScale = FloatVector.fromArray(FLOATS, scales, k / WORD * NR);
+                FloatVector rightScale = FloatVector.fromArray(FLOATS, scales, k / WORD * NR + WIDTH);
+                int end = (k + 1) * WORD * NR;
+                for (int p = k * WORD * NR; p < end; p += 2 * NR) { // a byte of each word: its high code, its low one
+                    IntVector leftHigh = left.lanewise(VectorOperators.LSHR, 4);
+                    IntVector rightHigh = right.lanewise(VectorOperators.LSHR, 4);
+                    store(leftHigh, table0, table1, table2, table3, leftScale, panel, p);
+                    store(rightHigh, table0, table1, table2, table3, rightScale, panel, p + WIDTH);
+                    store(left, table0, table1, table2, table3, leftScale, panel, p + NR);
+                    store(right, table0, table1, table2, table3, rightScale, panel, p + NR + WIDTH);
+                    left = left.lanewise(VectorOperators.LSHR, 8);
+                    right = right.lanewise(VectorOperators.LSHR, 8);
+                }
+            }
+        }
+    }
+
+    /** W, of whole blocks a row: a row of the panel lies within one block. */
+    private record Plain(Nf4Reader w) implements PanelSource {
+
+        private static final int WORDS = NR / WORD; // in a row of the panel
+
+        @Override
+        public int depth() {
+            return w.out;
+        }
+
+        @Override
+        public int width() {
+            return w.in;
+        }
+
+        @Override
+        public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
+            int[] words = scratch.ints(kc * WORDS);
+            float[] scales = scratch.floats(kc);
+            for (int k = 0; k < kc; k++) {
+                long element = (long) (k0 + k) * w.in + n0;
+                for (int j = 0; j < WORDS; j++) {
+                    words[k * WORDS + j] = w.codes.get(INT, element / 2 + 4L * j);
+                }
+                scales[k] = w.scale(element / BLOCK);
+            }
+            decode(words, scales, kc, panel);
+        }
+
+        private static void decode(int[] words, float[] scales, int kc, float[] panel) {
+            IntVector table0 = Nf4Lanes.table(0);
+            IntVector table1 = Nf4Lanes.table(1);
+            IntVector table2 = Nf4Lanes.table(2);
+            IntVector table3 = Nf4Lanes.table(3);
+            IntVector leftShifts = Nf4Lanes.shifts(0);
+            IntVector rightShifts = Nf4Lanes.shifts(1);
+            for (int k = 0; k < kc; k++) {
+                IntVector left = Nf4Lanes.spread(words, k * WORDS, 0, leftShifts);
+                IntVector right = Nf4Lanes.spread(words, k * WORDS, 1, rightShifts);
+                FloatVector scale = FloatVector.broadcast(FLOATS, scales[k]);
+                store(left, table0, table1, table2, table3, scale, panel, k * NR);
+                store(right, table0, table1, table2, table3, scale, panel, k * NR + WIDTH);
+            }
+        }
+    }
+
+    private static void store(
+            IntVector codes,
+            IntVector table0,
+            IntVector table1,
+            IntVector table2,
+            IntVector table3,
+            FloatVector scale,
+            float[] panel,
+            int at) {
+        Nf4Lanes.values(codes, table0, table1, table2, table3).mul(scale).intoArray(panel, at);
+    }
+
+    /** Wᵀ of any width: rows are decoded and become columns of the panel. */
+    private record StraddlingTransposed(Nf4Reader w) implements PanelSource {
+        @Override
+        public int depth() {
+            return w.in;
+        }
+
+        @Override
+        public int width() {
+            return w.out;
+        }
+
+        @Override
+        public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
+            int[] words = scratch.ints(Nf4Decoder.scratch(kc));
+            float[] rows = scratch.floats(NR * kc);
+            for (int n = 0; n < nr; n++) {
+                Nf4Decoder.decode(w, (long) (n0 + n) * w.in + k0, kc, rows, n * kc, words);
+            }
+            Arrays.fill(rows, nr * kc, NR * kc, 0f);
+            transpose(rows, kc, panel);
+        }
+
+        private static void transpose(float[] rows, int kc, float[] panel) {
+            for (int k = 0; k < kc; k++) {
+                for (int n = 0; n < NR; n++) {
+                    panel[k * NR + n] = rows[n * kc + k];
+                }
+            }
+        }
+    }
+
+    /** W of any width: rows of the panel are decoded one after the other. */
+    private record StraddlingPlain(Nf4Reader w) implements PanelSource {
+        @Override
+        public int depth() {
+            return w.out;
+        }
+
+        @Override
+        public int width() {
+            return w.in;
+        }
+
+        @Override
+        public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
+            int[] words = scratch.ints(Nf4Decoder.scratch(NR));
+            for (int k = 0; k < kc; k++) {
+                Nf4Decoder.decode(w, (long) (k0 + k) * w.in + n0, nr, panel, k * NR, words);
+                Arrays.fill(panel, k * NR + nr, (k + 1) * NR, 0f);
+            }
+        }
+    }
+}

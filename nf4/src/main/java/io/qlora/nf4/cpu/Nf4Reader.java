@@ -1,0 +1,85 @@
+package io.qlora.nf4.cpu;
+
+import io.qlora.engine.tensor.Nf4Weight;
+import io.qlora.nf4.Nf4;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/** A weight opened for decoding: its codes and scales, read where they lie. Safe for use by several threads. */
+final class Nf4Reader {
+
+    static final int BLOCK = Nf4Weight.BLOCK;
+
+    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+    private static final ValueLayout.OfByte BYTE = ValueLayout.JAVA_BYTE;
+    private static final float[] VALUES = Nf4.values();
+
+    /** Width of the layer's output. */
+    final int out;
+
+    /** Width of the layer's input. */
+    final int in;
+
+    /** Two codes a byte, the first in the high nibble. */
+    final MemorySegment codes;
+
+    private final MemorySegment absmax; // plain, or the scales of scales
+    private final MemorySegment absmaxCodes; // null when plain
+    private final float[] map;
+    private final float offset;
+
+    Nf4Reader(Nf4Weight w) {
+        this.out = w.out();
+        this.in = w.in();
+        this.codes = w.codes().segment();
+        switch (w.absmax()) {
+            case Nf4Weight.Plain plain -> {
+                this.absmax = plain.values().segment();
+                this.absmaxCodes = null;
+                this.map = null;
+                this.offset = 0;
+            }
+            case Nf4Weight.Nested nested -> {
+                this.absmax = nested.absmax2().segment();
+                this.absmaxCodes = nested.codes().segment();
+                this.map = nested.map().toFloats();
+                this.offset = nested.offset();
+            }
+        }
+    }
+
+    /** The scale of a block. Product and sum are rounded one after the other, as in the reference: no fma here. */
+    float scale(long block) {
+        if (absmaxCodes == null) {
+            return absmax.getAtIndex(FLOAT, block);
+        }
+        int code = absmaxCodes.get(BYTE, block) & 0xff;
+        return map[code] * absmax.getAtIndex(FLOAT, block / Nf4Weight.NESTED_BLOCK) + offset;
+    }
+
+    /** Writes the scales of {@code count} blocks from {@code block} on to {@code to[at]}, {@code to[at + stride]}, … */
+    void scales(long block, int count, float[] to, int at, int stride) {
+        for (int b = 0; b < count; b++) {
+            to[at + b * stride] = scale(block + b);
+        }
+    }
+
+    /** Decodes {@code count} elements of the flattened matrix from element {@code from} on, one by one. */
+    void decode(long from, int count, float[] to, int at) {
+        int done = 0;
+        while (done < count) {
+            long i = from + done;
+            int run = Math.min(count - done, BLOCK - (int) (i % BLOCK));
+            float scale = scale(i / BLOCK);
+            for (int j = 0; j < run; j++) {
+                to[at + done + j] = VALUES[code(i + j)] * scale;
+            }
+            done += run;
+        }
+    }
+
+    private int code(long i) {
+        int pair = codes.get(BYTE, i >>> 1);
+        return (i & 1) == 0 ? (pair >>> 4) & 15 : pair & 15;
+    }
+}

@@ -1,0 +1,51 @@
+package io.qlora.trainer;
+
+import io.qlora.engine.autograd.Tape;
+import io.qlora.engine.memory.StepMemory;
+import io.qlora.llama.LlamaModel;
+import io.qlora.trainer.data.Batches;
+import io.qlora.trainer.data.DataSet;
+import io.qlora.trainer.data.Document;
+import java.util.List;
+
+/** Measures how well a model, with whatever adapter is attached, predicts a data set. */
+public final class Evaluator {
+
+    private final LlamaModel model;
+    private final StepMemory memory;
+    private final int batchSize;
+
+    /**
+     * An evaluator.
+     *
+     * @param memory for activations; not in use elsewhere at the same time
+     * @param batchSize documents at a time
+     */
+    public Evaluator(LlamaModel model, StepMemory memory, int batchSize) {
+        this.model = model;
+        this.memory = memory;
+        this.batchSize = batchSize;
+    }
+
+    /** Mean negative log-likelihood over all target tokens of {@code data}; dropout is off. */
+    public Evaluation evaluate(DataSet data) {
+        EvaluationEvent event = new EvaluationEvent();
+        event.begin();
+        long start = System.nanoTime();
+        double sum = 0;
+        for (List<Document> part : Batches.split(data.documents(), batchSize)) {
+            try (Tape tape = Tape.inference(memory)) {
+                MicroBatch batch = MicroBatch.of(memory.activations(), part, 0);
+                sum += model.loss(
+                                tape, batch.ids(), batch.sequences(), batch.rows(), batch.targets(), 1f, null, false)
+                        .item();
+            }
+        }
+        double seconds = (System.nanoTime() - start) * 1e-9;
+        Evaluation evaluation = new Evaluation(sum / data.targets(), data.targets(), data.tokens(), seconds);
+        event.nll = evaluation.nll();
+        event.targets = evaluation.targets();
+        event.commit();
+        return evaluation;
+    }
+}

@@ -1,0 +1,136 @@
+package io.qlora.trainer;
+
+import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.memory.PlanningDevice;
+import io.qlora.engine.memory.StepMemory;
+import io.qlora.engine.optim.AdamW;
+import io.qlora.llama.LlamaConfig;
+import io.qlora.llama.LlamaModel;
+import io.qlora.lora.LoraAdapter;
+import io.qlora.trainer.data.Batches;
+import io.qlora.trainer.data.DataSet;
+import io.qlora.trainer.data.Document;
+import java.util.Comparator;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Stream;
+
+/**
+ * What a run will take of the machine's memory, in bytes. Not estimated: the run's own largest step is rehearsed on a
+ * device that computes nothing and counts.
+ *
+ * @param weights the model's, as they are kept
+ * @param adapter its parameters and their gradients
+ * @param optimizer AdamW's two moments
+ * @param activations activations, what is saved for the way back, and their gradients, in the largest micro-batch
+ * @param jvm a share for the JVM itself: code, heap, threads, packed panels
+ * @param available what the machine has free, or a container's limit leaves
+ * @param trainable number of adapter parameters
+ * @param modelParameters number of parameters of the model
+ */
+public record MemoryPlan(
+        long weights,
+        long adapter,
+        long optimizer,
+        long activations,
+        long jvm,
+        long available,
+        long trainable,
+        long modelParameters) {
+
+    /** What the JVM takes beside tensors: measured, see docs/memory.md. */
+    static final long JVM = 170L << 20;
+
+    /** What is added for each thread: its stack, its packed panels. */
+    private static final long THREAD = 12L << 20;
+
+    /** The plan of a run. */
+    static MemoryPlan of(LlamaConfig config, RunOptions options, DataSet train, DataSet eval) {
+        TrainingConfig training = options.training();
+        PlanningDevice device = new PlanningDevice();
+        try (LlamaModel model = LlamaModel.plan(config, options.load(), device);
+                ModelMemory adapters = new ModelMemory(device);
+                ModelMemory moments = new ModelMemory(device);
+                StepMemory memory = new StepMemory(device);
+                LoraAdapter adapter =
+                        LoraAdapter.create(options.lora(), model.linears(), adapters, training.seed())) {
+            adapter.attach();
+            AdamW optimizer = new AdamW(adapter.parameters(), AdamW.Options.DEFAULT, moments);
+            TrainingStep step = new TrainingStep(model, adapter.parameters(), optimizer, memory, training);
+            for (List<Document> batch : largest(train, training)) {
+                step.run(1, batch, training.learningRate());
+            }
+            if (eval != null) {
+                new Evaluator(model, memory, training.batchSize()).evaluate(longest(eval, training.batchSize()));
+            }
+            return new MemoryPlan(
+                    model.weightBytes(),
+                    adapters.bytes(),
+                    moments.bytes(),
+                    memory.capacity(),
+                    JVM + options.threads() * THREAD,
+                    SystemMemory.available(),
+                    adapter.parameters().size(),
+                    config.parameterCount());
+        }
+    }
+
+    /** The micro-batches of the run with most tokens, and with most targets. */
+    private static List<List<Document>> largest(DataSet train, TrainingConfig training) {
+        Batches batches = new Batches(train, training.documentsPerStep(), training.seed());
+        int total = training.totalSteps(batches.stepsPerEpoch());
+        List<Document> mostTokens = List.of();
+        List<Document> mostTargets = List.of();
+        Comparator<List<Document>> tokens = Comparator.comparingInt(b -> sum(b.stream().map(Document::length)));
+        Comparator<List<Document>> targets = Comparator.comparingInt(b -> sum(b.stream().map(Document::targetCount)));
+        for (long s = 1; s <= total; s++) {
+            for (List<Document> batch : Batches.split(batches.step(s), training.batchSize())) {
+                mostTokens = tokens.compare(batch, mostTokens) > 0 ? batch : mostTokens;
+                mostTargets = targets.compare(batch, mostTargets) > 0 ? batch : mostTargets;
+            }
+        }
+        Set<List<Document>> distinct = new HashSet<>(List.of(mostTokens));
+        distinct.add(mostTargets);
+        return List.copyOf(distinct);
+    }
+
+    private static int sum(Stream<Integer> numbers) {
+        return numbers.mapToInt(Integer::intValue).sum();
+    }
+
+    private static DataSet longest(DataSet data, int count) {
+        return DataSet.of(data.documents().stream()
+                .sorted(Comparator.comparingInt(Document::length).reversed())
+                .limit(count)
+                .toList());
+    }
+
+    /** All of it. */
+    public long total() {
+        return weights + adapter + optimizer + activations + jvm;
+    }
+
+    /** Whether the machine has that much. */
+    public boolean fits() {
+        return total() <= available;
+    }
+
+    /** The option that would save most, in words; for a plan that does not fit. */
+    public String wayOut(RunOptions options) {
+        boolean checkpointing = options.training().gradientCheckpointing();
+        if (activations < weights && options.load().quantization() == io.qlora.llama.LoadOptions.Quantization.NONE) {
+            return "--quantization nf4 keeps the linears in 4 bits";
+        }
+        if (activations >= weights && !checkpointing) {
+            return "--gradient-checkpointing keeps a fraction of the activations";
+        }
+        if (activations >= weights && options.training().batchSize() > 1) {
+            return "a smaller --per-device-train-batch-size, with more --gradient-accumulation-steps, trains the same";
+        }
+        if (activations >= weights) {
+            return "a smaller --max-length shortens the longest documents";
+        }
+        return "the weights alone take most of it: a machine with more memory, or a smaller model, is needed";
+    }
+}

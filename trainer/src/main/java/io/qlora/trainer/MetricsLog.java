@@ -1,0 +1,96 @@
+package io.qlora.trainer;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.BufferedWriter;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * {@code metrics.jsonl}: a line a step ({@code step, epoch, loss, grad_norm, learning_rate, tokens, target_tokens,
+ * seconds}) and a line an evaluation ({@code step, eval_loss, eval_perplexity, eval_target_tokens, seconds}). Each is on
+ * disk when the next step begins.
+ */
+public final class MetricsLog implements TrainingListener, AutoCloseable {
+
+    private static final JsonMapper MAPPER = new JsonMapper();
+
+    private final BufferedWriter writer;
+
+    /**
+     * Opens the log of a run.
+     *
+     * @param doneSteps what was logged of later steps by a run that is now resumed after this one is dropped
+     */
+    public MetricsLog(Path file, long doneSteps) throws IOException {
+        List<String> kept = new ArrayList<>();
+        if (doneSteps > 0) {
+            for (JsonNode line : read(file)) {
+                if (line.path("step").asLong() <= doneSteps) {
+                    kept.add(line.toString());
+                }
+            }
+        }
+        Files.write(file, kept);
+        this.writer = Files.newBufferedWriter(file, StandardOpenOption.APPEND);
+    }
+
+    /** The lines of a log, none if there is no such file; a last line cut short by a crash is left out. */
+    public static List<JsonNode> read(Path file) throws IOException {
+        List<JsonNode> lines = new ArrayList<>();
+        if (Files.exists(file)) {
+            for (String line : Files.readAllLines(file)) {
+                if (line.endsWith("}")) {
+                    lines.add(MAPPER.readTree(line));
+                }
+            }
+        }
+        return lines;
+    }
+
+    @Override
+    public void onStep(StepReport report) {
+        ObjectNode line = MAPPER.createObjectNode();
+        line.put("step", report.step());
+        line.put("epoch", report.epoch());
+        line.put("loss", report.loss());
+        line.put("grad_norm", report.gradNorm());
+        line.put("learning_rate", report.learningRate());
+        line.put("tokens", report.tokens());
+        line.put("target_tokens", report.targets());
+        line.put("seconds", report.seconds());
+        write(line);
+    }
+
+    @Override
+    public void onEvaluation(long step, Evaluation evaluation) {
+        ObjectNode line = MAPPER.createObjectNode();
+        line.put("step", step);
+        line.put("eval_loss", evaluation.nll());
+        line.put("eval_perplexity", evaluation.perplexity());
+        line.put("eval_target_tokens", evaluation.targets());
+        line.put("seconds", evaluation.seconds());
+        write(line);
+    }
+
+    private void write(ObjectNode line) {
+        try {
+            writer.write(line.toString());
+            writer.newLine();
+            writer.flush();
+        } catch (IOException e) {
+            throw new UncheckedIOException("metrics.jsonl could not be written: " + e.getMessage(), e);
+        }
+    }
+
+    @Override
+    public void close() throws IOException {
+        writer.close();
+    }
+}

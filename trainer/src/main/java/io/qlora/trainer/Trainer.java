@@ -1,0 +1,138 @@
+package io.qlora.trainer;
+
+import io.qlora.engine.autograd.Parameters;
+import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.memory.StepMemory;
+import io.qlora.engine.optim.AdamW;
+import io.qlora.llama.LlamaModel;
+import io.qlora.trainer.data.Batches;
+import io.qlora.trainer.data.DataSet;
+import io.qlora.trainer.data.Document;
+import java.io.IOException;
+import java.util.List;
+
+/**
+ * The training loop. What is trained is a set of parameters that the model depends on: an adapter's, or the model's own.
+ * One thread trains; {@link #requestStop} may come from any.
+ */
+public final class Trainer implements AutoCloseable {
+
+    /** Writes and reads what a run needs to go on later. */
+    public interface Checkpoints {
+
+        /** Keeps parameters and optimizer state after {@code step}. */
+        void save(long step, AdamW optimizer) throws IOException;
+    }
+
+    /** How a run ended. */
+    public record Outcome(long steps, boolean stopped) {}
+
+    private final LlamaModel model;
+    private final Parameters parameters;
+    private final TrainingConfig config;
+    private final ModelMemory state; // of the optimizer
+    private final StepMemory memory;
+    private final AdamW optimizer;
+    private volatile boolean stopRequested;
+
+    /**
+     * A trainer whose optimizer has done no step.
+     *
+     * @param parameters what is trained
+     */
+    public Trainer(LlamaModel model, Parameters parameters, TrainingConfig config) {
+        this.model = model;
+        this.parameters = parameters;
+        this.config = config;
+        this.state = new ModelMemory(model.device());
+        this.memory = new StepMemory(model.device());
+        this.optimizer = new AdamW(parameters, AdamW.Options.DEFAULT.withWeightDecay(config.weightDecay()), state);
+    }
+
+    /** The optimizer, whose state a checkpoint holds. */
+    public AdamW optimizer() {
+        return optimizer;
+    }
+
+    /** The memory of this trainer's steps, which tells their peak. */
+    public StepMemory memory() {
+        return memory;
+    }
+
+    /** Has the run end after the step that is under way. */
+    public void requestStop() {
+        stopRequested = true;
+    }
+
+    /**
+     * Trains.
+     *
+     * @param train what to learn
+     * @param eval what to measure on before, after, and every {@link TrainingConfig#evalSteps} steps; or null
+     * @param doneSteps how many steps a resumed run has already done; 0 for a new one
+     * @param checkpoints told to save every {@link TrainingConfig#saveSteps} steps; or null
+     * @throws NonFiniteException if a step gives something that is not finite; the parameters are those before it
+     */
+    public Outcome train(
+            DataSet train, DataSet eval, long doneSteps, Checkpoints checkpoints, TrainingListener listener)
+            throws IOException {
+        Batches batches = new Batches(train, config.documentsPerStep(), config.seed());
+        int total = config.totalSteps(batches.stepsPerEpoch());
+        TrainingStep training = new TrainingStep(model, parameters, optimizer, memory, config);
+        Evaluator evaluator = new Evaluator(model, memory, config.batchSize());
+        if (eval != null && doneSteps == 0) {
+            listener.onEvaluation(0, evaluator.evaluate(eval));
+        }
+        long step = doneSteps;
+        while (step < total && !stopRequested) {
+            step++;
+            listener.onStep(run(training, batches, step, total));
+            boolean evaluate = config.evalSteps() > 0 && step % config.evalSteps() == 0 && step < total;
+            if (eval != null && evaluate) {
+                listener.onEvaluation(step, evaluator.evaluate(eval));
+            }
+            if (checkpoints != null && config.saveSteps() > 0 && step % config.saveSteps() == 0) {
+                checkpoints.save(step, optimizer);
+            }
+        }
+        boolean stopped = step < total;
+        if (eval != null && !stopped && step > doneSteps) {
+            listener.onEvaluation(step, evaluator.evaluate(eval));
+        }
+        return new Outcome(step, stopped);
+    }
+
+    private StepReport run(TrainingStep training, Batches batches, long step, int total) {
+        TrainingStepEvent event = new TrainingStepEvent();
+        event.begin();
+        long start = System.nanoTime();
+        List<Document> documents = batches.step(step);
+        double learningRate = config.schedule(total).at(step - 1);
+        TrainingStep.Result result = training.run(step, documents, learningRate);
+        double seconds = (System.nanoTime() - start) * 1e-9;
+        event.step = step;
+        event.loss = result.loss();
+        event.gradNorm = result.gradNorm();
+        event.tokens = result.tokens();
+        event.peakBytes = memory.peak();
+        event.commit();
+        double epoch = (double) step / batches.stepsPerEpoch();
+        return new StepReport(
+                step,
+                total,
+                epoch,
+                result.loss(),
+                result.gradNorm(),
+                learningRate,
+                result.tokens(),
+                result.targets(),
+                seconds);
+    }
+
+    /** Gives back the optimizer's state and the memory of steps; the parameters stay. */
+    @Override
+    public void close() {
+        state.close();
+        memory.close();
+    }
+}

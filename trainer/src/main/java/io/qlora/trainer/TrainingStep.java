@@ -1,0 +1,107 @@
+package io.qlora.trainer;
+
+import io.qlora.engine.autograd.Parameter;
+import io.qlora.engine.autograd.Parameters;
+import io.qlora.engine.autograd.Tape;
+import io.qlora.engine.memory.StepMemory;
+import io.qlora.engine.nn.StepKey;
+import io.qlora.engine.optim.AdamW;
+import io.qlora.engine.optim.GradientNorm;
+import io.qlora.engine.tensor.Tensor;
+import io.qlora.llama.LlamaModel;
+import io.qlora.trainer.data.Batches;
+import io.qlora.trainer.data.Document;
+import java.util.List;
+
+/**
+ * One optimizer step: forward and backward over each micro-batch, the norm, clipping, the update. The loss is the sum over
+ * the target tokens of the whole step divided by their number, so how the step is split changes nothing but memory.
+ */
+final class TrainingStep {
+
+    /** What a step showed. */
+    record Result(double loss, double gradNorm, int tokens, int targets) {}
+
+    private final LlamaModel model;
+    private final Parameters parameters;
+    private final AdamW optimizer;
+    private final StepMemory memory;
+    private final TrainingConfig config;
+
+    TrainingStep(LlamaModel model, Parameters parameters, AdamW optimizer, StepMemory memory, TrainingConfig config) {
+        this.model = model;
+        this.parameters = parameters;
+        this.optimizer = optimizer;
+        this.memory = memory;
+        this.config = config;
+    }
+
+    /**
+     * Does a step.
+     *
+     * @param step counted from 1
+     * @param learningRate of this step
+     * @throws NonFiniteException if loss or gradients are not finite; the parameters are then unchanged
+     */
+    Result run(long step, List<Document> documents, double learningRate) {
+        int targets = documents.stream().mapToInt(Document::targetCount).sum();
+        int tokens = documents.stream().mapToInt(Document::length).sum();
+        parameters.zeroGradients();
+        double loss = 0;
+        int first = 0;
+        for (List<Document> part : Batches.split(documents, config.batchSize())) {
+            loss += gradients(part, first, 1f / targets, new StepKey(config.seed(), step));
+            first += part.size();
+        }
+        float norm = GradientNorm.of(parameters, memory);
+        if (!Double.isFinite(loss) || !Float.isFinite(norm)) {
+            throw new NonFiniteException(step, firstNonFinite(), loss);
+        }
+        float clip = config.maxGradNorm() > 0 ? GradientNorm.clip(norm, (float) config.maxGradNorm()) : 1;
+        optimizer.step(learningRate, clip);
+        memory.requireEmpty();
+        return new Result(loss, norm, tokens, targets);
+    }
+
+    /** Adds a micro-batch's gradients to the parameters' and returns its part of the loss. */
+    private double gradients(List<Document> documents, int first, float scale, StepKey key) {
+        try (Tape tape = Tape.recording(memory, parameters)) {
+            MicroBatch batch = MicroBatch.of(memory.activations(), documents, first);
+            Tensor loss = model.loss(
+                    tape,
+                    batch.ids(),
+                    batch.sequences(),
+                    batch.rows(),
+                    batch.targets(),
+                    scale,
+                    key,
+                    config.gradientCheckpointing());
+            double value = loss.item();
+            tape.backward(loss);
+            return value;
+        }
+    }
+
+    private String firstNonFinite() {
+        for (Parameter parameter : parameters) {
+            if (!finite(parameter.value())) {
+                return parameter.name();
+            }
+        }
+        for (Parameter parameter : parameters) {
+            if (!finite(parameter.gradient())) {
+                return "the gradient of " + parameter.name();
+            }
+        }
+        return "the loss itself";
+    }
+
+    private static boolean finite(Tensor tensor) {
+        for (float value : tensor.toFloats()) {
+            if (!Float.isFinite(value)) {
+                return false;
+            }
+        }
+        return true;
+    }
+}
