@@ -15,11 +15,13 @@ powershell -NoProfile -Command ^
     "exit [int][bool]$newer" && goto :run
 
 :build
-echo Building %QLORA_JAR% (once)>&2
+echo Building %QLORA_JAR% ...>&2
 pushd "%QLORA_ROOT%"
 rem Without the formatter's check, Error Prone and the tests: those are mvnw verify's.
 call mvnw.cmd -q -B -ntp -DskipTests -Dqlora.fast package -pl cli -am 1>&2 || exit /b 1
 popd
+rem Maven leaves a jar alone that would come out the same.
+powershell -NoProfile -Command "(Get-Item -LiteralPath $env:QLORA_JAR).LastWriteTime = Get-Date"
 
 :run
 "%JAVA_HOME%\bin\java.exe" -jar "%QLORA_JAR%" %*

@@ -1,6 +1,7 @@
 package io.qlora.cli;
 
 import java.io.PrintWriter;
+import java.util.Locale;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -41,6 +42,6 @@ final class DoctorCommand implements Runnable {
     }
 
     private static String gibibytes(long bytes) {
-        return String.format("%.1f GiB", bytes / (double) (1L << 30));
+        return String.format(Locale.ROOT, "%.1f GiB", bytes / (double) (1L << 30));
     }
 }

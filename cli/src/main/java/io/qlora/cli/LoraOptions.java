@@ -13,7 +13,10 @@ final class LoraOptions {
     @Option(names = "--lora-alpha", defaultValue = "16", description = "Scale times rank (default ${DEFAULT-VALUE}).")
     private double alpha;
 
-    @Option(names = "--lora-dropout", defaultValue = "0", description = "Of the adapter's input (default ${DEFAULT-VALUE}).")
+    @Option(
+            names = "--lora-dropout",
+            defaultValue = "0",
+            description = "Of the adapter's input (default ${DEFAULT-VALUE}).")
     private double dropout;
 
     @Option(
@@ -22,7 +25,8 @@ final class LoraOptions {
             arity = "1..*",
             defaultValue = "all-linear",
             paramLabel = "NAME",
-            description = "Names such as q_proj,v_proj, all-linear, or one regular expression (default ${DEFAULT-VALUE}).")
+            description =
+                    "Names such as q_proj,v_proj, all-linear, or one regular expression (default ${DEFAULT-VALUE}).")
     private List<String> targetModules;
 
     @Option(names = "--use-rslora", description = "Scale by alpha / √rank instead of alpha / rank.")

@@ -41,6 +41,12 @@ record Machine(
                 Runtime.getRuntime().maxMemory());
     }
 
+    /** As in the first line of a run: what runs where. */
+    String summary(int threads) {
+        String vectors = vectorModule ? vectorBits + "-bit vectors" : "no vectors, so slow (see qlora doctor)";
+        return "qlora    JDK " + jdk + ", CPU, " + threads + (threads == 1 ? " thread, " : " threads, ") + vectors;
+    }
+
     /** Apart, because it can be loaded only where the module is. */
     private static final class Vectors {
         static int bits() {

@@ -13,8 +13,8 @@ final class Paths {
     static void requireModel(Path directory) {
         requireDirectory("--model", directory);
         if (!Files.exists(directory.resolve("config.json"))) {
-            throw new UsageException("--model " + directory
-                    + ": expected a Hugging Face model directory, found no config.json in it");
+            throw new UsageException(
+                    "--model " + directory + ": expected a Hugging Face model directory, found no config.json in it");
         }
     }
 

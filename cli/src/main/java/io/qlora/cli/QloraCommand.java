@@ -13,7 +13,15 @@ import picocli.CommandLine.Spec;
 @Command(
         name = "qlora",
         description = "Fine-tunes Llama models with QLoRA.",
-        subcommands = {DoctorCommand.class},
+        subcommands = {
+            TrainCommand.class,
+            EvalCommand.class,
+            GenerateCommand.class,
+            InspectCommand.class,
+            DoctorCommand.class,
+            DemoCommand.class,
+            MakeDemoModelCommand.class
+        },
         mixinStandardHelpOptions = true,
         versionProvider = QloraCommand.Version.class,
         scope = ScopeType.INHERIT,
@@ -41,8 +49,8 @@ final class QloraCommand implements Runnable {
                 .setExecutionStrategy(parsed -> {
                     try {
                         return new CommandLine.RunLast().execute(parsed);
-                    } catch (
-                            Error e) { // which picocli lets through: out of memory, a native library that does not load
+                    } catch (Error e) {
+                        // Picocli lets these through: out of memory, a native library that does not load.
                         return Failures.failed(e, parsed.commandSpec().commandLine(), root.verbose);
                     }
                 });
@@ -52,7 +60,7 @@ final class QloraCommand implements Runnable {
     public void run() {
         throw new ParameterException(
                 spec.commandLine(),
-                "Which command? One of " + spec.subcommands().keySet());
+                "Which command? One of " + String.join(", ", spec.subcommands().keySet()));
     }
 
     /** The version in the jar's manifest, and of the JDK it runs on. */

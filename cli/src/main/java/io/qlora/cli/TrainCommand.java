@@ -32,7 +32,11 @@ final class TrainCommand implements Callable<Integer> {
                     + " {instruction, input, output}.")
     private List<Path> data;
 
-    @Option(names = "--output", required = true, paramLabel = "DIR", description = "Where the adapter goes; new or empty.")
+    @Option(
+            names = "--output",
+            required = true,
+            paramLabel = "DIR",
+            description = "Where the adapter goes; new or empty.")
     private Path output;
 
     @Option(names = "--eval-data", arity = "1..*", paramLabel = "FILE", description = "What to measure on.")
@@ -75,7 +79,8 @@ final class TrainCommand implements Callable<Integer> {
                 training.config(),
                 model.threads(),
                 training.resume);
-        Reporter reporter = new Reporter(spec.commandLine(), json, options.training().loggingSteps());
+        Reporter reporter =
+                new Reporter(spec.commandLine(), json, options.training().loggingSteps());
         TrainingSession.Report report = TrainingSession.run(options, reporter, new TrainingListener() {});
         if (json) {
             Json.print(report, spec.commandLine().getOut());

@@ -8,7 +8,6 @@ import picocli.CommandLine.Option;
 /** How to train: options named and meant as in transformers and TRL. */
 final class TrainingOptions {
 
-
     @Option(names = "--learning-rate", defaultValue = "2e-4", description = "Peak rate (default ${DEFAULT-VALUE}).")
     private double learningRate;
 
@@ -33,13 +32,13 @@ final class TrainingOptions {
             description = "Gradients are scaled down to this norm; 0 for never (default ${DEFAULT-VALUE}).")
     private double maxGradNorm;
 
-    @Option(names = "--num-train-epochs", defaultValue = "3", description = "Passes over the data (default ${DEFAULT-VALUE}).")
+    @Option(
+            names = "--num-train-epochs",
+            defaultValue = "3",
+            description = "Passes over the data (default ${DEFAULT-VALUE}).")
     private double epochs;
 
-    @Option(
-            names = "--max-steps",
-            defaultValue = "0",
-            description = "Optimizer steps; if given, instead of epochs.")
+    @Option(names = "--max-steps", defaultValue = "0", description = "Optimizer steps; if given, instead of epochs.")
     private int maxSteps;
 
     @Option(

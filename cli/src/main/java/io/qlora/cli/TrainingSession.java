@@ -89,7 +89,10 @@ final class TrainingSession implements TrainingListener {
         }
         reporter.line(
                 "adapter  %,d parameters on a model of %,d (%.2f %%), %d steps",
-                plan.trainable(), plan.modelParameters(), 100.0 * plan.trainable() / plan.modelParameters(), run.totalSteps());
+                plan.trainable(),
+                plan.modelParameters(),
+                100.0 * plan.trainable() / plan.modelParameters(),
+                run.totalSteps());
         reporter.line(
                 "memory   weights %s + adapter %s + optimizer %s + activations %s + JVM %s = %s, of %s available",
                 Reporter.bytes(plan.weights()),
@@ -107,7 +110,12 @@ final class TrainingSession implements TrainingListener {
 
     private static String describe(DataSet data, String purpose) {
         String text = String.format(
-                Locale.ROOT, "%,d documents %s, %,d tokens, %,d targets", data.size(), purpose, data.tokens(), data.targets());
+                Locale.ROOT,
+                "%,d documents %s, %,d tokens, %,d targets",
+                data.size(),
+                purpose,
+                data.tokens(),
+                data.targets());
         if (data.cut() > 0) {
             text += String.format(Locale.ROOT, "; %,d cut to the maximal length", data.cut());
         }
@@ -126,7 +134,9 @@ final class TrainingSession implements TrainingListener {
             Path picture = draw();
             reporter.line(
                     "%s in %s, adapter in %s, loss in %s",
-                    outcome.stopped() ? "stopped after step " + outcome.steps() : "trained " + outcome.steps() + " steps",
+                    outcome.stopped()
+                            ? "stopped after step " + outcome.steps()
+                            : "trained " + outcome.steps() + " steps",
                     Reporter.time(seconds),
                     options.output(),
                     picture);
@@ -160,7 +170,9 @@ final class TrainingSession implements TrainingListener {
 
     @Override
     public void onLoaded(FineTuner tuner) {
-        reporter.line("model    %s loaded, %s", options.model(), Reporter.bytes(tuner.model().weightBytes()));
+        reporter.line(
+                "model    %s loaded, %s",
+                options.model(), Reporter.bytes(tuner.model().weightBytes()));
     }
 
     @Override

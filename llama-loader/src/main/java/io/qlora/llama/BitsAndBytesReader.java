@@ -59,21 +59,30 @@ final class BitsAndBytesReader {
         return end < 0 ? tensor : tensor.substring(0, end + ".weight".length());
     }
 
-    /** The 4-bit weight {@code spec}, or empty when it is stored in full. */
-    Optional<Nf4Weight> read(Layout.Spec spec) throws IOException {
+    /**
+     * Whether the weight {@code spec} is stored in 4 bit; otherwise it is stored in full.
+     *
+     * @throws MalformedFileException if it is quantised in another way
+     */
+    boolean has(Layout.Spec spec) throws MalformedFileException {
         if (files.contains(spec.module() + ".SCB")) {
             throw refused(spec, "8-bit weights of bitsandbytes");
         }
-        Optional<String> state = files.names().stream()
-                .filter(name -> name.startsWith(spec.name() + STATE))
-                .findFirst();
-        if (state.isEmpty()) {
-            return Optional.empty();
+        if (files.contains(spec.name() + NF4)) {
+            return true;
         }
-        if (!state.get().equals(spec.name() + NF4)) {
-            throw refused(spec, "quantised as " + state.get().substring((spec.name() + STATE).length()));
+        String state = spec.name() + STATE;
+        Optional<String> other =
+                files.names().stream().filter(name -> name.startsWith(state)).findFirst();
+        if (other.isPresent()) {
+            throw refused(spec, other.get().substring(state.length()));
         }
-        return Optional.of(new Nf4Weight(spec.out(), spec.in(), codes(spec), absmax(spec)));
+        return false;
+    }
+
+    /** The weight {@code spec}, which is there in 4 bit. */
+    Nf4Weight read(Layout.Spec spec) throws IOException {
+        return new Nf4Weight(spec.out(), spec.in(), codes(spec), absmax(spec));
     }
 
     private MalformedFileException refused(Layout.Spec spec, String found) throws MalformedFileException {

@@ -6,7 +6,6 @@ import io.qlora.engine.safetensors.MalformedFileException;
 import io.qlora.engine.safetensors.MappedTensor;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.DenseWeight;
-import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.engine.tensor.Weight;
 import io.qlora.nf4.Nf4;
@@ -16,6 +15,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.function.Predicate;
+import java.util.stream.Collectors;
 
 /**
  * Weights from a directory. What stays dense stays mapped; what is quantised is mapped for that long only, one tensor at a
@@ -63,12 +63,23 @@ final class FileWeights implements WeightSource {
                     "expected weights in 16 or 32 bit for quantization none, found a 4-bit checkpoint: load it with nf4, "
                             + "or take the 16-bit model");
         }
+        requireAll();
         requireNothingElse();
+    }
+
+    // Before any work is done, since that may take minutes.
+    private void requireAll() throws MalformedFileException {
+        for (Layout.Spec spec : layout.specs()) {
+            boolean optional = spec.equals(layout.head()) && layout.config().tieWordEmbeddings();
+            if (!fourBit.has(spec) && (!optional || files.contains(spec.name()))) {
+                files.file(stored(spec));
+            }
+        }
     }
 
     // A tensor inside a block that is none of Llama's has a part in the computation; elsewhere it is as likely ballast.
     private void requireNothingElse() throws MalformedFileException {
-        Set<String> known = layout.names();
+        Set<String> known = layout.specs().stream().map(Layout.Spec::name).collect(Collectors.toSet());
         Predicate<String> expected = name -> known.contains(name)
                 || known.contains(BitsAndBytesReader.weightOf(name))
                 || name.endsWith("rotary_emb.inv_freq");
@@ -146,9 +157,8 @@ final class FileWeights implements WeightSource {
 
     @Override
     public Weight linear(Layout.Spec spec) throws IOException {
-        Optional<Nf4Weight> stored = fourBit.read(spec);
-        if (stored.isPresent()) {
-            return stored.get();
+        if (fourBit.has(spec)) {
+            return fourBit.read(spec);
         }
         // In a 4-bit checkpoint, what is stored in full was left out of the quantisation on purpose.
         if (quantised || options.quantization() == LoadOptions.Quantization.NONE) {

@@ -1,8 +1,8 @@
 package io.qlora.llama;
 
 import io.qlora.engine.tensor.Shape;
-import java.util.Set;
-import java.util.TreeSet;
+import java.util.ArrayList;
+import java.util.List;
 
 /** Which tensors a Llama model has, by their Hugging Face names, and of what shape. */
 record Layout(LlamaConfig config) {
@@ -92,17 +92,17 @@ record Layout(LlamaConfig config) {
         };
     }
 
-    /** The names of all tensors, that of an untied head included. */
-    Set<String> names() {
-        Set<String> names = new TreeSet<>(Set.of(embedding().name, head().name, finalNorm().name));
+    /** All tensors, that of an untied head included. */
+    List<Spec> specs() {
+        List<Spec> specs = new ArrayList<>(List.of(embedding(), finalNorm(), head()));
         for (int layer = 0; layer < config.numHiddenLayers(); layer++) {
-            names.add(attentionNorm(layer).name);
-            names.add(feedForwardNorm(layer).name);
+            specs.add(attentionNorm(layer));
+            specs.add(feedForwardNorm(layer));
             for (Projection projection : Projection.values()) {
-                names.add(linear(layer, projection).name);
+                specs.add(linear(layer, projection));
             }
         }
-        return names;
+        return specs;
     }
 
     private Extent hidden() {

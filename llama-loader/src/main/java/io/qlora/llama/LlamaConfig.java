@@ -53,11 +53,17 @@ public record LlamaConfig(
      */
     public record BitsAndBytes(boolean doubleQuant) {}
 
+    /** Far beyond any model: a file that asks for more is not one's description. */
+    private static final int MOST_LAYERS = 1 << 14;
+
     public LlamaConfig {
         requirePositive("vocab_size", vocabSize);
         requirePositive("hidden_size", hiddenSize);
         requirePositive("intermediate_size", intermediateSize);
         requirePositive("num_hidden_layers", numHiddenLayers);
+        require(
+                numHiddenLayers <= MOST_LAYERS,
+                "num_hidden_layers should be at most " + MOST_LAYERS + ", found " + numHiddenLayers);
         requirePositive("num_attention_heads", numAttentionHeads);
         requirePositive("num_key_value_heads", numKeyValueHeads);
         requirePositive("max_position_embeddings", maxPositionEmbeddings);

@@ -24,7 +24,9 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 
 /**
  * A Llama language model (Touvron et al. 2023, arXiv 2302.13971; grouped-query heads and tied tables as its successors
@@ -287,15 +289,20 @@ public final class LlamaModel implements AutoCloseable {
     }
 
     /**
-     * Writes the model as a Hugging Face directory: {@code config.json} and {@code model.safetensors}. The tokenizer is not
-     * the model's; copy its files beside.
+     * Writes a model that can be trained as a Hugging Face directory: {@code config.json} and {@code model.safetensors}. The
+     * tokenizer is not the model's; copy its files beside.
      *
      * @param dtype F32 or BF16; what the weights are rounded to
-     * @throws IllegalStateException if linears are quantised
+     * @throws IllegalStateException if the model cannot be trained: it is that of the files it came from
      * @throws IOException in a sentence that names the path, if it cannot be written; what was there before stays
      */
     public void save(Path directory, DType dtype) throws IOException {
-        ModelWriter.write(this, layers, norm, directory, dtype);
+        if (parameters.list().isEmpty()) {
+            throw new IllegalStateException("only a model that can be trained is saved: this one is as it was loaded");
+        }
+        Map<String, Tensor> weights = new LinkedHashMap<>();
+        parameters.forEach(parameter -> weights.put(parameter.name(), parameter.value()));
+        ModelWriter.write(config, head == embedding, weights, directory, dtype);
     }
 
     /** Gives all memory back and unmaps the files. Adapters are not the model's. */

@@ -52,8 +52,12 @@ final class ModelFiles implements AutoCloseable {
         return tensors.file(tensor);
     }
 
-    /** The file a tensor of the model is in, where it has the right shape and a floating-point type. */
-    private SafetensorsFile file(Layout.Spec spec) throws MalformedFileException {
+    /**
+     * The file a tensor of the model is in.
+     *
+     * @throws MalformedFileException if there is no such tensor, or it has another shape or is not of floats
+     */
+    SafetensorsFile file(Layout.Spec spec) throws MalformedFileException {
         SafetensorsFile file = file(spec.name(), spec);
         TensorEntry entry = file.entry(spec.name());
         if (!entry.shape().equals(spec.shape())) {

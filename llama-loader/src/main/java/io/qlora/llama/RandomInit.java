@@ -40,7 +40,7 @@ final class RandomInit implements TrainableWeights.Values {
                 Philox.block(i / 4, tensor, 0, 0, key, words);
             }
             // Words 0 and 1 give the first pair of normals, words 2 and 3 the second.
-            int pair = i % 4 & 2;
+            int pair = i & 2;
             double radius = StrictMath.sqrt(-2 * StrictMath.log((unsigned(words[pair]) + 0.5) * UNIT));
             double angle = 2 * Math.PI * unsigned(words[pair + 1]) * UNIT;
             double normal = radius * ((i & 1) == 0 ? StrictMath.cos(angle) : StrictMath.sin(angle));

@@ -10,6 +10,7 @@ import io.qlora.lora.LoraAdapter;
 import io.qlora.lora.LoraConfig;
 import io.qlora.trainer.data.DataSet;
 import io.qlora.trainer.data.Encoding;
+import io.qlora.trainer.data.TokenizerEncoding;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
@@ -31,9 +32,6 @@ import java.util.Objects;
  */
 public final class FineTuner implements AutoCloseable {
 
-    /** The longest documents unless asked for otherwise: this, or the model's own limit. */
-    static final int MAX_LENGTH = 1024;
-
     private final Path directory;
     private final CpuDevice device;
     private final LlamaModel model;
@@ -49,7 +47,7 @@ public final class FineTuner implements AutoCloseable {
         ModelMemory adapters = null;
         try {
             loaded = LlamaModel.load(directory, builder.options, opened);
-            words = LlamaTokenizer.open(directory, loaded.config());
+            words = LlamaTokenizer.load(directory, loaded.config());
             adapters = new ModelMemory(opened);
             this.adapter = builder.adapter == null
                     ? LoraAdapter.create(builder.lora, loaded.linears(), adapters, builder.seed)
@@ -107,7 +105,7 @@ public final class FineTuner implements AutoCloseable {
 
     /** The longest documents unless asked for otherwise: 1024 tokens or the model's limit, whichever is smaller. */
     public int defaultMaxLength() {
-        return Math.min(MAX_LENGTH, model.config().maxPositionEmbeddings());
+        return DataSet.maxLength(0, model.config());
     }
 
     /** Reads and tokenises data files in the defaults: the model's maximal length, completions alone learnt. */

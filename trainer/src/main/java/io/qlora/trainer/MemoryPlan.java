@@ -52,9 +52,8 @@ public record MemoryPlan(
         try (LlamaModel model = LlamaModel.plan(config, options.load(), device);
                 ModelMemory adapters = new ModelMemory(device);
                 ModelMemory moments = new ModelMemory(device);
-                StepMemory memory = new StepMemory(device);
-                LoraAdapter adapter =
-                        LoraAdapter.create(options.lora(), model.linears(), adapters, training.seed())) {
+                StepMemory memory = new StepMemory(device)) {
+            LoraAdapter adapter = LoraAdapter.create(options.lora(), model.linears(), adapters, training.seed());
             adapter.attach();
             AdamW optimizer = new AdamW(adapter.parameters(), AdamW.Options.DEFAULT, moments);
             TrainingStep step = new TrainingStep(model, adapter.parameters(), optimizer, memory, training);
@@ -72,8 +71,19 @@ public record MemoryPlan(
                     JVM + options.threads() * THREAD,
                     SystemMemory.available(),
                     adapter.parameters().size(),
-                    config.parameterCount());
+                    parameters(model));
         }
+    }
+
+    private static long parameters(LlamaModel model) {
+        LlamaConfig config = model.config();
+        long tables = (config.tieWordEmbeddings() ? 1L : 2L) * config.vocabSize() * config.hiddenSize();
+        long norms = (2L * config.numHiddenLayers() + 1) * config.hiddenSize();
+        return tables
+                + norms
+                + model.linears().stream()
+                        .mapToLong(linear -> (long) linear.weight().out() * linear.weight().in())
+                        .sum();
     }
 
     /** The micro-batches of the run with most tokens, and with most targets. */

@@ -5,6 +5,7 @@ import io.qlora.llama.LlamaTokenizer;
 import io.qlora.trainer.data.Batches;
 import io.qlora.trainer.data.DataSet;
 import io.qlora.trainer.data.Document;
+import io.qlora.trainer.data.TokenizerEncoding;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -49,12 +50,10 @@ public final class TrainingRun {
             requireEmpty(options.output());
         }
         LlamaConfig config = LlamaConfig.read(options.model());
-        int maxLength = options.maxLength() > 0
-                ? Math.min(options.maxLength(), config.maxPositionEmbeddings())
-                : Math.min(FineTuner.MAX_LENGTH, config.maxPositionEmbeddings());
+        int maxLength = DataSet.maxLength(options.maxLength(), config);
         DataSet train;
         DataSet eval = null;
-        try (LlamaTokenizer tokenizer = LlamaTokenizer.open(options.model(), config)) {
+        try (LlamaTokenizer tokenizer = LlamaTokenizer.load(options.model(), config)) {
             TokenizerEncoding encoding = new TokenizerEncoding(tokenizer);
             train = DataSet.read(options.data(), encoding, maxLength, options.completionOnly());
             if (!options.evalData().isEmpty()) {

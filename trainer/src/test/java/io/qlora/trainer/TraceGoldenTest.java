@@ -61,9 +61,9 @@ class TraceGoldenTest {
         try (CpuDevice device = new CpuDevice();
                 ModelMemory memory = new ModelMemory(device);
                 LlamaModel model = LlamaModel.load(trace.golden.resolve("bnb-4bit"), LoadOptions.defaults(), device);
-                StepMemory step = new StepMemory(device);
-                LoraAdapter adapter = LoraAdapter.load(
-                        trace.golden.resolve("adapter-" + trace.kind), model.linears(), memory)) {
+                StepMemory step = new StepMemory(device)) {
+            LoraAdapter adapter = LoraAdapter.load(
+                    trace.golden.resolve("adapter-" + trace.kind), model.linears(), memory);
             Parameters parameters = adapter.parameters();
             overwrite(parameters, trace.file("-init.safetensors"));
             adapter.attach();

@@ -8,18 +8,31 @@ public final class CudaException extends RuntimeException {
     private final String function;
     private final int code;
 
-    /** A call that CUDA answered with an error. {@code call} is the function with the arguments that matter. */
-    CudaException(String function, String call, int code, String name, String text) {
-        super(call + ": " + name + " (" + code + "), " + text);
+    private CudaException(String message, String function, int code) {
+        super(message);
         this.function = function;
         this.code = code;
     }
 
-    /** A call that could not be made. */
+    /** A call that could not be made, and why. */
     CudaException(String function, String reason) {
-        super(function + " cannot be called: " + reason);
-        this.function = function;
-        this.code = -1;
+        this(function + " cannot be called: " + reason, function, -1);
+    }
+
+    /**
+     * A call that CUDA answered with an error.
+     *
+     * @param name CUDA's name of the error, {@code CUDA_ERROR_INVALID_VALUE}
+     * @param text what CUDA says of it
+     * @param arguments those that matter: name, value, name, value …
+     */
+    public static CudaException of(String function, int code, String name, String text, Object... arguments) {
+        StringBuilder message = new StringBuilder(function).append('(');
+        for (int i = 0; i < arguments.length; i += 2) {
+            message.append(i == 0 ? "" : ", ").append(arguments[i]).append(" = ").append(arguments[i + 1]);
+        }
+        message.append("): ").append(name).append(" (").append(code).append("), ").append(text);
+        return new CudaException(message.toString(), function, code);
     }
 
     /** The function, as CUDA's manual calls it. */

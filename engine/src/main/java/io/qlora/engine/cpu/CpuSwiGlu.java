@@ -38,22 +38,27 @@ final class CpuSwiGlu implements SwiGlu.Kernel {
         });
     }
 
+    /** Two jobs, for the compiler inlines only so much: a task that computed both would fall out of its vectors. */
     @Override
     public void backward(Tensor gate, Tensor up, Tensor dy, Grad dgate, Grad dup) {
         long size = dy.size();
         MemorySegment gates = gate.segment();
         MemorySegment ups = up.segment();
         MemorySegment dys = dy.segment();
-        workers.run(tasks(size), task -> {
-            long from = (long) task * ELEMENTS;
-            long to = Math.min(size, from + ELEMENTS);
-            if (dgate != null) {
-                gateGradient(gates, ups, dys, dgate.tensor().segment(), dgate.accumulate(), from, to);
-            }
-            if (dup != null) {
-                upGradient(gates, dys, dup.tensor().segment(), dup.accumulate(), from, to);
-            }
-        });
+        if (dgate != null) {
+            MemorySegment dgates = dgate.tensor().segment();
+            workers.run(tasks(size), task -> {
+                long from = (long) task * ELEMENTS;
+                gateGradient(gates, ups, dys, dgates, dgate.accumulate(), from, Math.min(size, from + ELEMENTS));
+            });
+        }
+        if (dup != null) {
+            MemorySegment dups = dup.tensor().segment();
+            workers.run(tasks(size), task -> {
+                long from = (long) task * ELEMENTS;
+                upGradient(gates, dys, dups, dup.accumulate(), from, Math.min(size, from + ELEMENTS));
+            });
+        }
     }
 
     private static int tasks(long size) {
@@ -67,20 +72,14 @@ final class CpuSwiGlu implements SwiGlu.Kernel {
             silu(load(gate, o)).mul(load(up, o)).intoMemorySegment(y, o, ORDER);
         }
         if (i < to) {
-            VectorMask<Float> rest = FLOATS.indexInRange(i, to);
             long o = 4 * i;
+            VectorMask<Float> rest = FLOATS.indexInRange(i, to);
             silu(load(gate, o, rest)).mul(load(up, o, rest)).intoMemorySegment(y, o, ORDER, rest);
         }
     }
 
     private static void gateGradient(
-            MemorySegment gate,
-            MemorySegment up,
-            MemorySegment dy,
-            MemorySegment dgate,
-            boolean add,
-            long from,
-            long to) {
+            MemorySegment gate, MemorySegment up, MemorySegment dy, MemorySegment dgate, boolean add, long from, long to) {
         long i = from;
         for (; i <= to - WIDTH; i += WIDTH) {
             long o = 4 * i;
@@ -88,8 +87,8 @@ final class CpuSwiGlu implements SwiGlu.Kernel {
             (add ? d.add(load(dgate, o)) : d).intoMemorySegment(dgate, o, ORDER);
         }
         if (i < to) {
-            VectorMask<Float> rest = FLOATS.indexInRange(i, to);
             long o = 4 * i;
+            VectorMask<Float> rest = FLOATS.indexInRange(i, to);
             FloatVector d = slope(load(gate, o, rest)).mul(load(dy, o, rest).mul(load(up, o, rest)));
             (add ? d.add(load(dgate, o, rest)) : d).intoMemorySegment(dgate, o, ORDER, rest);
         }
@@ -104,14 +103,14 @@ final class CpuSwiGlu implements SwiGlu.Kernel {
             (add ? d.add(load(dup, o)) : d).intoMemorySegment(dup, o, ORDER);
         }
         if (i < to) {
-            VectorMask<Float> rest = FLOATS.indexInRange(i, to);
             long o = 4 * i;
+            VectorMask<Float> rest = FLOATS.indexInRange(i, to);
             FloatVector d = silu(load(gate, o, rest)).mul(load(dy, o, rest));
             (add ? d.add(load(dup, o, rest)) : d).intoMemorySegment(dup, o, ORDER, rest);
         }
     }
 
-    /** g · s(g). With e = e^−|g|: s(|g|) = 1/(1+e), s(−|g|) = e/(1+e). */
+    /** g · s(g). With e = e^−|g|: s(|g|) = 1 / (1 + e), s(−|g|) = e / (1 + e). */
     private static FloatVector silu(FloatVector g) {
         FloatVector e = Lanes.exp(g.abs().neg());
         FloatVector numerator = e.blend(1f, g.compare(VectorOperators.GE, 0f));

@@ -1,5 +1,6 @@
 package io.qlora.engine.cpu;
 
+import static io.qlora.engine.cpu.Lanes.WIDTH;
 import static io.qlora.engine.cpu.MatMul.NR;
 
 import io.qlora.engine.tensor.DType;
@@ -16,13 +17,13 @@ public final class DensePanels {
     /** {@code Wᵀ}, for {@code x·Wᵀ}: depth in, width out. W is {@code [out, in]}. */
     public static PanelSource forward(Tensor w) {
         check(w);
-        return new Transposed(w.dtype(), w.segment(), w.cols(), w.rows());
+        return new Transposed(w.dtype(), w.segment(), w.cols(), w.length());
     }
 
     /** W itself, for {@code dy·W}: depth out, width in. W is {@code [out, in]}. */
     public static PanelSource backward(Tensor w) {
         check(w);
-        return new Plain(w.dtype(), w.segment(), w.rows(), w.cols());
+        return new Plain(w.dtype(), w.segment(), w.length(), w.cols());
     }
 
     /** An activation {@code [depth, width]} as it is. */
@@ -39,8 +40,13 @@ public final class DensePanels {
     private record Plain(DType dtype, MemorySegment w, int depth, int width) implements PanelSource {
         @Override
         public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
+            long first = (long) k0 * width + n0;
+            if (nr == NR) {
+                Widen.pairs(dtype, w, first, width, kc, panel);
+                return;
+            }
             for (int k = 0; k < kc; k++) {
-                Widen.copy(dtype, w, (long) (k0 + k) * width + n0, nr, panel, k * NR);
+                Widen.copy(dtype, w, first + (long) k * width, nr, panel, k * NR);
                 Arrays.fill(panel, k * NR + nr, (k + 1) * NR, 0f);
             }
         }
@@ -50,19 +56,17 @@ public final class DensePanels {
     private record Transposed(DType dtype, MemorySegment w, int depth, int width) implements PanelSource {
         @Override
         public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
-            float[] row = scratch.floats(kc);
-            if (nr < NR) {
-                Arrays.fill(panel, 0, kc * NR, 0f);
-            }
-            for (int n = 0; n < nr; n++) {
-                Widen.copy(dtype, w, (long) (n0 + n) * depth + k0, kc, row, 0);
-                spread(row, kc, panel, n);
-            }
-        }
-
-        private static void spread(float[] row, int kc, float[] panel, int n) {
-            for (int k = 0; k < kc; k++) {
-                panel[k * NR + n] = row[k];
+            int cols = Math.ceilDiv(kc, WIDTH) * WIDTH;
+            float[] rows = scratch.floats(WIDTH * cols);
+            for (int half = 0; half < NR; half += WIDTH) {
+                for (int r = 0; r < WIDTH; r++) {
+                    if (half + r < nr) {
+                        Widen.copy(dtype, w, (long) (n0 + half + r) * depth + k0, kc, rows, r * cols);
+                    } else {
+                        Arrays.fill(rows, r * cols, (r + 1) * cols, 0f);
+                    }
+                }
+                Transpose.rows(rows, cols, panel, half, NR);
             }
         }
     }

@@ -34,11 +34,11 @@ public record Left(Tensor tensor, boolean transposed, float scale) {
 
     /** Number of rows of the product. */
     public int rows() {
-        return transposed ? tensor.cols() : tensor.rows();
+        return transposed ? tensor.cols() : tensor.length();
     }
 
     /** Length of the sum. */
     public int depth() {
-        return transposed ? tensor.rows() : tensor.cols();
+        return transposed ? tensor.length() : tensor.cols();
     }
 }

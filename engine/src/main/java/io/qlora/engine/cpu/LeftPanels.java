@@ -66,8 +66,22 @@ final class LeftPanels {
     /** Up to six columns of X, {@code stride} bytes from row to row. */
     private static void packColumns(
             MemorySegment x, long offset, long stride, int length, int count, float scale, float[] data, int start) {
+        if (count == ROWS) {
+            packColumns(x, offset, stride, length, scale, data, start);
+            return;
+        }
         for (int k = 0; k < length; k++) {
             for (int r = 0; r < count; r++) {
+                data[start + k * ROWS + r] = x.get(FLOAT, offset + k * stride + 4L * r) * scale;
+            }
+        }
+    }
+
+    /** Six columns: a loop of constant length is written out by the compiler. */
+    private static void packColumns(
+            MemorySegment x, long offset, long stride, int length, float scale, float[] data, int start) {
+        for (int k = 0; k < length; k++) {
+            for (int r = 0; r < ROWS; r++) {
                 data[start + k * ROWS + r] = x.get(FLOAT, offset + k * stride + 4L * r) * scale;
             }
         }

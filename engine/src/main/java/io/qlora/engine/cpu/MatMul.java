@@ -118,16 +118,16 @@ public final class MatMul {
             boolean accumulate) {
         Product inner = Product.of(u, false);
         Product outer = Product.of(y, accumulate);
-        inner.require(x.rows(), down.width());
-        outer.require(x.rows(), up.width());
-        outer.require(x.rows(), w.width());
+        inner.require(x.length(), down.width());
+        outer.require(x.length(), up.width());
+        outer.require(x.length(), w.width());
         Shapes.require(down.depth() == x.cols(), "MatMul", "depth of down", down.depth(), "" + x.cols());
         List<Term> terms = List.of(
                 new Term(Left.of(x), w), new Term(Left.of(u).scaled(scale), up));
         List<Left> lefts = terms.stream().map(Term::left).toList();
         Depth depth = Depth.of(terms);
         int ofX = depth.blocksBefore(1);
-        inSlices(x.rows(), depth, left -> {
+        inSlices(x.length(), depth, left -> {
             pack(left, lefts, 0, ofX);
             compute(left, ofX, List.of(down), inner);
             pack(left, lefts, ofX, depth.blocks);

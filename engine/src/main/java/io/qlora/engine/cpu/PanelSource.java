@@ -21,6 +21,7 @@ public interface PanelSource {
      *
      * @param kc at most {@code MatMul.KC}; {@code k0} is a multiple of KC
      * @param nr at most NR; {@code n0} is a multiple of NR
+     * @param panel KC · NR long; what is behind the rows asked for may be overwritten
      * @param scratch the calling thread's, for whatever the source needs
      */
     void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch);

@@ -40,18 +40,16 @@ final class Product {
 
     /** Rows of the product, which are columns of the tensor if that is transposed. */
     int rows() {
-        return transposed ? c.cols() : c.rows();
+        return transposed ? c.cols() : c.length();
     }
 
     int cols() {
-        return transposed ? c.rows() : c.cols();
+        return transposed ? c.length() : c.cols();
     }
 
+    /** Requires the tensor to be of the product's shape, or its transpose's. */
     void require(int rows, int cols) {
-        if (rows != rows() || cols != cols()) {
-            throw new IllegalArgumentException("MatMul: the product is [" + rows + ", " + cols + "], its result should be "
-                    + (transposed ? "the transpose of that" : "that") + ", found " + c);
-        }
+        Shapes.matrix(c, DType.F32, transposed ? cols : rows, transposed ? rows : cols, "MatMul", "result");
     }
 
     /**

@@ -39,10 +39,10 @@ public final class RowProduct {
      */
     public void multiply(Tensor x, Tensor w, Tensor y) {
         int in = w.cols();
-        int out = w.rows();
+        int out = w.length();
         Shapes.matrix(x, DType.F32, -1, in, "RowProduct", "x");
-        Shapes.matrix(y, DType.F32, x.rows(), out, "RowProduct", "y");
-        int rows = x.rows();
+        Shapes.matrix(y, DType.F32, x.length(), out, "RowProduct", "y");
+        int rows = x.length();
         workers.run(Math.ceilDiv(out, TASK_ROWS), task -> {
             float[] sums = new float[GROUP];
             int end = Math.min(out, (task + 1) * TASK_ROWS);

@@ -80,12 +80,17 @@ final class Squares {
 
     /** Writes part of a row, or adds to it. */
     static void store(float[] values, int start, int count, MemorySegment x, long offset, boolean add) {
-        int i = 0;
-        for (; i <= count - WIDTH; i += WIDTH) {
-            FloatVector value = FloatVector.fromArray(FLOATS, values, start + i);
-            (add ? value.add(Widen.f32(x, offset + 4L * i)) : value).intoMemorySegment(x, offset + 4L * i, Lanes.ORDER);
+        int whole = count / WIDTH * WIDTH;
+        // Two loops: a vector that is one of two, chosen inside, would be an object.
+        for (int i = 0; i < whole && add; i += WIDTH) {
+            FloatVector.fromArray(FLOATS, values, start + i)
+                    .add(Widen.f32(x, offset + 4L * i))
+                    .intoMemorySegment(x, offset + 4L * i, Lanes.ORDER);
         }
-        for (; i < count; i++) {
+        for (int i = 0; i < whole && !add; i += WIDTH) {
+            FloatVector.fromArray(FLOATS, values, start + i).intoMemorySegment(x, offset + 4L * i, Lanes.ORDER);
+        }
+        for (int i = whole; i < count; i++) {
             float before = add ? x.get(FLOAT, offset + 4L * i) : 0;
             x.set(FLOAT, offset + 4L * i, before + values[start + i]);
         }

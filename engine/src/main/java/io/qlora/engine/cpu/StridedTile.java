@@ -26,7 +26,7 @@ final class StridedTile {
     private StridedTile() {}
 
     /**
-     * Sets tiles one below the other to a product, or adds it to them.
+     * Adds a product to tiles, one below the other.
      *
      * @param rows of the result; a multiple of {@link #ROWS} is computed
      * @param depth length of the sum
@@ -44,11 +44,10 @@ final class StridedTile {
             float[] b,
             int bStart,
             float[] c,
-            int cStart,
-            boolean add) {
+            int cStart) {
         for (int row = 0; row < rows; row += ROWS) {
             int start = aStart + row * rowStride;
-            tile(depth, a, start, rowStride, depthStride, b, bStart, c, cStart + row * COLUMNS, add);
+            tile(depth, a, start, rowStride, depthStride, b, bStart, c, cStart + row * COLUMNS);
         }
     }
 
@@ -61,8 +60,7 @@ final class StridedTile {
             float[] b,
             int bStart,
             float[] c,
-            int cStart,
-            boolean add) {
+            int cStart) {
         int to2 = 2 * rowStride;
         int to3 = 3 * rowStride;
         int to4 = 4 * rowStride;
@@ -124,20 +122,18 @@ final class StridedTile {
             p += depthStride;
             q += COLUMNS;
         }
-        store(left0, right0, c, cStart, add);
-        store(left1, right1, c, cStart + COLUMNS, add);
-        store(left2, right2, c, cStart + 2 * COLUMNS, add);
-        store(left3, right3, c, cStart + 3 * COLUMNS, add);
-        store(left4, right4, c, cStart + 4 * COLUMNS, add);
-        store(left5, right5, c, cStart + 5 * COLUMNS, add);
-        store(left6, right6, c, cStart + 6 * COLUMNS, add);
-        store(left7, right7, c, cStart + 7 * COLUMNS, add);
+        addTo(c, cStart, left0, right0);
+        addTo(c, cStart + COLUMNS, left1, right1);
+        addTo(c, cStart + 2 * COLUMNS, left2, right2);
+        addTo(c, cStart + 3 * COLUMNS, left3, right3);
+        addTo(c, cStart + 4 * COLUMNS, left4, right4);
+        addTo(c, cStart + 5 * COLUMNS, left5, right5);
+        addTo(c, cStart + 6 * COLUMNS, left6, right6);
+        addTo(c, cStart + 7 * COLUMNS, left7, right7);
     }
 
-    private static void store(FloatVector left, FloatVector right, float[] c, int start, boolean add) {
-        FloatVector l = add ? left.add(FloatVector.fromArray(FLOATS, c, start)) : left;
-        FloatVector r = add ? right.add(FloatVector.fromArray(FLOATS, c, start + WIDTH)) : right;
-        l.intoArray(c, start);
-        r.intoArray(c, start + WIDTH);
+    private static void addTo(float[] c, int start, FloatVector left, FloatVector right) {
+        FloatVector.fromArray(FLOATS, c, start).add(left).intoArray(c, start);
+        FloatVector.fromArray(FLOATS, c, start + WIDTH).add(right).intoArray(c, start + WIDTH);
     }
 }

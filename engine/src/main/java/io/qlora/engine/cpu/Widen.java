@@ -78,6 +78,45 @@ public final class Widen {
         }
     }
 
+    /**
+     * Copies pairs of vectors, one from each of {@code count} rows.
+     *
+     * @param index of the first element
+     * @param stride elements from row to row
+     */
+    static void pairs(DType dtype, MemorySegment x, long index, long stride, int count, float[] out) {
+        switch (dtype) {
+            case F32 -> pairsF32(x, 4 * index, 4 * stride, count, out);
+            case F16 -> pairsF16(x, 2 * index, 2 * stride, count, out);
+            case BF16 -> pairsBf16(x, 2 * index, 2 * stride, count, out);
+            case I32, U8 -> throw new IllegalArgumentException(dtype + " is not floating-point");
+        }
+    }
+
+    private static void pairsF32(MemorySegment x, long offset, long stride, int count, float[] out) {
+        for (int i = 0; i < count; i++) {
+            long o = offset + i * stride;
+            f32(x, o).intoArray(out, 2 * i * WIDTH);
+            f32(x, o + 4L * WIDTH).intoArray(out, (2 * i + 1) * WIDTH);
+        }
+    }
+
+    private static void pairsF16(MemorySegment x, long offset, long stride, int count, float[] out) {
+        for (int i = 0; i < count; i++) {
+            long o = offset + i * stride;
+            f16(x, o).intoArray(out, 2 * i * WIDTH);
+            f16(x, o + 2L * WIDTH).intoArray(out, (2 * i + 1) * WIDTH);
+        }
+    }
+
+    private static void pairsBf16(MemorySegment x, long offset, long stride, int count, float[] out) {
+        for (int i = 0; i < count; i++) {
+            long o = offset + i * stride;
+            bf16(x, o).intoArray(out, 2 * i * WIDTH);
+            bf16(x, o + 2L * WIDTH).intoArray(out, (2 * i + 1) * WIDTH);
+        }
+    }
+
     /** A vector of binary32 at this byte offset. */
     static FloatVector f32(MemorySegment x, long offset) {
         return FloatVector.fromMemorySegment(FLOATS, x, offset, ORDER);

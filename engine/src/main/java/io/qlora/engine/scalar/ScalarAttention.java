@@ -46,11 +46,12 @@ final class ScalarAttention implements Attention.Kernel {
             double[] p,
             Tensor y) {
         int size = q.cols() / heads;
-        int group = h / (heads / kvHeads);
-        long query = (long) t * q.cols() + h * size;
+        int column = h / (heads / kvHeads) * size;
+        int own = h * size;
+        long query = (long) t * q.cols() + own;
         double largest = Double.NEGATIVE_INFINITY;
         for (int u = 0; u < count; u++) {
-            long key = (long) (first + u) * k.cols() + group * size;
+            long key = (long) (first + u) * k.cols() + column;
             p[u] = dot(q, query, k, key, size) / Math.sqrt(size);
             largest = Math.max(largest, p[u]);
         }
@@ -62,7 +63,7 @@ final class ScalarAttention implements Attention.Kernel {
         for (int d = 0; d < size; d++) {
             double mean = 0;
             for (int u = 0; u < count; u++) {
-                mean += p[u] / sum * get(v, (long) (first + u) * v.cols() + group * size + d);
+                mean += p[u] / sum * get(v, (long) (first + u) * v.cols() + column + d);
             }
             put(y, query + d, mean);
         }
@@ -93,8 +94,9 @@ final class ScalarAttention implements Attention.Kernel {
                 double[] dKeys = new double[length * size];
                 double[] dValues = new double[length * size];
                 for (int h = g * (heads / kvHeads); h < (g + 1) * (heads / kvHeads); h++) {
+                    int own = h * size;
                     for (int t = start; t < start + length; t++) {
-                        long query = (long) t * q.cols() + h * size;
+                        long query = (long) t * q.cols() + own;
                         double log = get(logSumExp, (long) h * q.rows() + t);
                         walkBack(q, k, v, y, dy, start, t + 1 - start, query, g * size, size, log, dq, dKeys, dValues);
                     }

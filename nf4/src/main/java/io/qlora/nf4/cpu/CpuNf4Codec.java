@@ -115,19 +115,13 @@ final class CpuNf4Codec implements Nf4.Codec {
         });
     }
 
-    /** The entry of the dynamic map nearest to {@code x}, of two the lower: so many midpoints are below it. */
+    /** The entry of the dynamic map nearest to {@code x}, of two the lower: as many midpoints are below it. */
     private static int nearest(float x) {
-        int low = 0;
-        int high = MAP_MIDPOINTS.length;
-        while (low < high) {
-            int middle = (low + high) >>> 1;
-            if (x <= MAP_MIDPOINTS[middle]) {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
+        int code = 0;
+        for (int bit = (MAP_MIDPOINTS.length + 1) / 2; bit > 0; bit /= 2) {
+            code += x <= MAP_MIDPOINTS[code + bit - 1] ? 0 : bit;
         }
-        return low;
+        return code;
     }
 
     @Override

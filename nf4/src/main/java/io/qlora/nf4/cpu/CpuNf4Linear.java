@@ -10,7 +10,7 @@ import io.qlora.engine.tensor.Tensor;
 import io.qlora.nf4.Nf4Linear;
 import java.util.List;
 
-/** {@link Nf4Linear} in vectors: the matrix product over decoded panels, and a dot product a row of W for a single token. */
+/** {@link Nf4Linear} in vectors: the matrix product over decoded panels, for a few rows the product row by row. */
 final class CpuNf4Linear implements Nf4Linear.Kernel {
 
     private final Workers workers;
@@ -23,8 +23,8 @@ final class CpuNf4Linear implements Nf4Linear.Kernel {
 
     @Override
     public void forward(Tensor x, Nf4Weight w, Tensor y) {
-        if (x.rows() == 1) {
-            Nf4Gemv.multiply(new Nf4Reader(w), x.segment(), y.segment(), workers);
+        if (x.rows() <= Nf4RowProduct.MOST) {
+            Nf4RowProduct.multiply(new Nf4Reader(w), x, y, workers);
         } else {
             matMul.multiply(List.of(new Term(Left.of(x), Nf4Panels.forward(w))), y, false);
         }

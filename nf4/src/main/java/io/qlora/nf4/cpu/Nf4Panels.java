@@ -66,7 +66,8 @@ public final class Nf4Panels {
                 w.scales(element / BLOCK, blocks, scales, n, NR);
             }
             transpose(words, length, NR * length);
-            decode(words, NR * length, scales, length, panel);
+            decode(words, NR * length, scales, length, panel, 0);
+            decode(words, NR * length, scales, length, panel, WIDTH);
         }
 
         /** {@code [NR, length]} at the start of {@code words} to {@code [length, NR]} at {@code to}. */
@@ -78,27 +79,25 @@ public final class Nf4Panels {
             }
         }
 
-        /** Decodes words {@code [length, NR]} with scales {@code [length / 8, NR]}; lanes are columns of the panel. */
-        private static void decode(int[] words, int start, float[] scales, int length, float[] panel) {
+        /**
+         * Decodes words {@code [length, NR]} with scales {@code [length / 8, NR]}; lanes are columns of the panel.
+         *
+         * @param column the first of the vector's columns: a half at a time, or the loop's body outgrows the compiler
+         */
+        private static void decode(int[] words, int start, float[] scales, int length, float[] panel, int column) {
             IntVector table0 = Nf4Lanes.table(0);
             IntVector table1 = Nf4Lanes.table(1);
             IntVector table2 = Nf4Lanes.table(2);
             IntVector table3 = Nf4Lanes.table(3);
             for (int k = 0; k < length; k++) {
-                IntVector left = IntVector.fromArray(INTS, words, start + k * NR);
-                IntVector right = IntVector.fromArray(INTS, words, start + k * NR + WIDTH);
-                FloatVector leftScale = FloatVector.fromArray(FLOATS, scales, k / WORD * NR);
-                FloatVector rightScale = FloatVector.fromArray(FLOATS, scales, k / WORD * NR + WIDTH);
-                int end = (k + 1) * WORD * NR;
-                for (int p = k * WORD * NR; p < end; p += 2 * NR) { // a byte of each word: its high code, its low one
-                    IntVector leftHigh = left.lanewise(VectorOperators.LSHR, 4);
-                    IntVector rightHigh = right.lanewise(VectorOperators.LSHR, 4);
-                    store(leftHigh, table0, table1, table2, table3, leftScale, panel, p);
-                    store(rightHigh, table0, table1, table2, table3, rightScale, panel, p + WIDTH);
-                    store(left, table0, table1, table2, table3, leftScale, panel, p + NR);
-                    store(right, table0, table1, table2, table3, rightScale, panel, p + NR + WIDTH);
-                    left = left.lanewise(VectorOperators.LSHR, 8);
-                    right = right.lanewise(VectorOperators.LSHR, 8);
+                IntVector word = IntVector.fromArray(INTS, words, start + k * NR + column);
+                FloatVector scale = FloatVector.fromArray(FLOATS, scales, k / WORD * NR + column);
+                int at = k * WORD * NR + column;
+                for (int end = at + WORD * NR; at < end; at += 2 * NR) { // a byte of each word: its high code, its low one
+                    IntVector high = word.lanewise(VectorOperators.LSHR, 4);
+                    store(high, table0, table1, table2, table3, scale, panel, at);
+                    store(word, table0, table1, table2, table3, scale, panel, at + NR);
+                    word = word.lanewise(VectorOperators.LSHR, 8);
                 }
             }
         }

@@ -1,5 +1,6 @@
 package io.qlora.trainer.data;
 
+import io.qlora.llama.LlamaConfig;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -9,6 +10,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Locale;
 
 /**
  * Tokenised records. A document is BOS + text + EOS, or BOS + prompt + completion + EOS with prompt and completion
@@ -20,6 +22,8 @@ import java.util.List;
  */
 public record DataSet(List<Document> documents, int cut, List<String> dropped) {
 
+    private static final int DEFAULT_MAX_LENGTH = 1024;
+
     public DataSet {
         documents = List.copyOf(documents);
         dropped = List.copyOf(dropped);
@@ -28,6 +32,16 @@ public record DataSet(List<Document> documents, int cut, List<String> dropped) {
     /** A set of documents that were tokenised elsewhere. */
     public static DataSet of(List<Document> documents) {
         return new DataSet(documents, 0, List.of());
+    }
+
+    /**
+     * The most tokens a document may have.
+     *
+     * @param asked by the user; 0 for 1024
+     * @return that, or the model's limit if it is smaller
+     */
+    public static int maxLength(int asked, LlamaConfig config) {
+        return Math.min(asked > 0 ? asked : DEFAULT_MAX_LENGTH, config.maxPositionEmbeddings());
     }
 
     /**
@@ -47,7 +61,7 @@ public record DataSet(List<Document> documents, int cut, List<String> dropped) {
         int cut = 0;
         int rows = 0;
         for (Path file : files) {
-            boolean plain = file.getFileName().toString().toLowerCase(java.util.Locale.ROOT).endsWith(".txt");
+            boolean plain = file.getFileName().toString().toLowerCase(Locale.ROOT).endsWith(".txt");
             for (Row row : DataFile.read(file)) {
                 rows++;
                 Document whole = encode(row, encoding, completionOnly);

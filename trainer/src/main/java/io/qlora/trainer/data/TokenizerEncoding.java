@@ -1,10 +1,9 @@
-package io.qlora.trainer;
+package io.qlora.trainer.data;
 
 import io.qlora.llama.LlamaTokenizer;
-import io.qlora.trainer.data.Encoding;
 
 /** A model's tokenizer, as data sets want it. */
-record TokenizerEncoding(LlamaTokenizer tokenizer) implements Encoding {
+public record TokenizerEncoding(LlamaTokenizer tokenizer) implements Encoding {
 
     @Override
     public int[] encode(String text) {
@@ -13,11 +12,11 @@ record TokenizerEncoding(LlamaTokenizer tokenizer) implements Encoding {
 
     @Override
     public int bos() {
-        return tokenizer.bosId();
+        return tokenizer.bosId().orElse(-1);
     }
 
     @Override
     public int eos() {
-        return tokenizer.eosId();
+        return tokenizer.eosId().orElse(-1);
     }
 }

@@ -8,6 +8,7 @@ import static io.qlora.nf4.cpu.Nf4Reader.BLOCK;
 
 import io.qlora.engine.cpu.Lanes;
 import io.qlora.engine.cpu.Workers;
+import io.qlora.engine.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.FloatVector;
@@ -16,16 +17,20 @@ import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 
 /**
- * The product with a single row, {@code y = W'·x}, as in generation: a dot product a row of the matrix, decoded on the way.
+ * {@code y = x · W'ᵀ} for so few rows of x that decoding W into panels would cost more than the product: a dot product an
+ * element of y, decoded on the way. What generating a token is made of.
  *
  * <p>A vector of words holds the codes of {@code 8·WIDTH} elements, those of one word in one lane. x is therefore laid out
  * once so that its elements come in the order in which shifting the words brings up the codes. The sum of a block is
  * multiplied by its scale as a whole.
  */
-final class Nf4Gemv {
+final class Nf4RowProduct {
+
+    /** Rows of x up to which this is the faster product. */
+    static final int MOST = 3;
 
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
-    private static final int ROWS = 32; // of the matrix, a task
+    private static final int ROWS = 32; // of W, a task
     private static final int WORD = 8; // elements
     private static final int GROUP = WORD * WIDTH; // elements in a vector of words
     private static final ThreadLocal<Scratch> SCRATCH = ThreadLocal.withInitial(Scratch::new);
@@ -49,25 +54,34 @@ final class Nf4Gemv {
         }
     }
 
-    private Nf4Gemv() {}
+    private Nf4RowProduct() {}
 
     /**
-     * Multiplies.
+     * The product, an element's sum in an order that depends on shapes alone.
      *
-     * @param x [in]
-     * @param y [out], written
+     * @param x [M, in]
+     * @param y [M, out], written
      */
-    static void multiply(Nf4Reader w, MemorySegment x, MemorySegment y, Workers workers) {
+    static void multiply(Nf4Reader w, Tensor x, Tensor y, Workers workers) {
         boolean whole = w.in % BLOCK == 0;
-        float[] arranged = whole ? arrange(x, w.in) : x.toArray(FLOAT);
+        int rows = x.rows();
+        float[][] xs = new float[rows][];
+        for (int m = 0; m < rows; m++) {
+            MemorySegment row = x.segment().asSlice(4L * m * w.in, 4L * w.in);
+            xs[m] = whole ? arrange(row, w.in) : row.toArray(FLOAT);
+        }
+        MemorySegment ys = y.segment();
         workers.run(Math.ceilDiv(w.out, ROWS), task -> {
             for (int n = task * ROWS; n < Math.min(w.out, (task + 1) * ROWS); n++) {
-                y.setAtIndex(FLOAT, n, whole ? blocks(w, n, arranged) : straddling(w, n, arranged));
+                for (int m = 0; m < rows; m++) {
+                    float sum = whole ? blocks(w, n, xs[m]) : straddling(w, n, xs[m]);
+                    ys.setAtIndex(FLOAT, (long) m * w.out + n, sum);
+                }
             }
         });
     }
 
-    /** Of each group of {@code WORD · WIDTH} elements first those that are first in their word, then the second, …; 0 at the end. */
+    /** Of each group of {@code 8·WIDTH} elements first those that are first in their word, then the second, …; 0 at the end. */
     private static float[] arrange(MemorySegment x, int in) {
         float[] arranged = new float[Math.ceilDiv(in, GROUP) * GROUP];
         for (int k = 0; k < in; k++) {

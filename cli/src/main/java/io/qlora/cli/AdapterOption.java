@@ -1,0 +1,28 @@
+package io.qlora.cli;
+
+import io.qlora.engine.memory.ModelMemory;
+import io.qlora.llama.LlamaModel;
+import io.qlora.lora.LoraAdapter;
+import java.io.IOException;
+import java.nio.file.Path;
+import picocli.CommandLine.Option;
+
+/** Which adapter to put on the model, if any. */
+final class AdapterOption {
+
+    @Option(names = "--adapter", paramLabel = "DIR", description = "A PEFT directory: the adapter to put on the model.")
+    private Path directory;
+
+    void check() {
+        if (directory != null) {
+            Paths.requireDirectory("--adapter", directory);
+        }
+    }
+
+    /** Puts the adapter on {@code model}, if one was named. */
+    void attach(LlamaModel model, ModelMemory memory) throws IOException {
+        if (directory != null) {
+            LoraAdapter.load(directory, model.linears(), memory).attach();
+        }
+    }
+}

@@ -1,0 +1,147 @@
+package io.qlora.llama;
+
+import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import ai.djl.huggingface.tokenizers.jni.LibUtils;
+import io.qlora.engine.files.FileErrors;
+import io.qlora.engine.safetensors.MalformedFileException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Map;
+import java.util.OptionalInt;
+import java.util.Set;
+
+/**
+ * A model's {@code tokenizer.json}, run by Hugging Face's own implementation: the native library of
+ * {@code ai.djl.huggingface:tokenizers}. That is unpacked once, at first use, to {@code ~/.djl.ai} (or where the environment
+ * variable or system property {@code DJL_CACHE_DIR} says, or to the temporary directory, where the home cannot be written);
+ * nothing else is read or written, and the network is not used: the system property {@code ai.djl.offline} is set, unless
+ * it already is. Safe for use by several threads.
+ */
+public final class LlamaTokenizer implements AutoCloseable {
+
+    /** The tokenizer's file. */
+    static final String FILE = "tokenizer.json";
+
+    private static final String OFFLINE = "ai.djl.offline";
+
+    private final HuggingFaceTokenizer tokenizer;
+    private final int vocabularySize;
+    private final OptionalInt bosId;
+    private final OptionalInt eosId;
+    private final Set<Integer> stopIds;
+
+    private LlamaTokenizer(
+            HuggingFaceTokenizer tokenizer,
+            int vocabularySize,
+            OptionalInt bosId,
+            OptionalInt eosId,
+            Set<Integer> stopIds) {
+        this.tokenizer = tokenizer;
+        this.vocabularySize = vocabularySize;
+        this.bosId = bosId;
+        this.eosId = eosId;
+        this.stopIds = stopIds;
+    }
+
+    /**
+     * Loads the tokenizer of a Hugging Face directory.
+     *
+     * @param config of the model that is to be fed with its ids
+     * @throws MalformedFileException naming the file, if it is no tokenizer, or has more ids than the model has rows
+     * @throws IOException in a sentence that names the file, if it cannot be read
+     */
+    public static LlamaTokenizer load(Path directory, LlamaConfig config) throws IOException {
+        FileErrors.requireDirectory(directory);
+        Path file = directory.resolve(FILE);
+        SpecialTokens special = SpecialTokens.read(directory, config);
+        TokenizerVocabulary vocabulary = TokenizerVocabulary.read(file, special.tokens());
+        if (vocabulary.size() > config.vocabSize()) {
+            throw new MalformedFileException(
+                    file,
+                    "expected ids below the embedding's " + config.vocabSize() + " rows (vocab_size), found "
+                            + (vocabulary.size() - 1) + " for \"" + vocabulary.largest()
+                            + "\": take the tokenizer that belongs to the model");
+        }
+        OptionalInt bos = special.bosId(vocabulary);
+        OptionalInt eos = special.eosId(vocabulary);
+        Set<Integer> stops = special.stopIds(eos);
+        return new LlamaTokenizer(open(file), vocabulary.size(), bos, eos, stops);
+    }
+
+    private static HuggingFaceTokenizer open(Path file) throws IOException {
+        requireLibrary();
+        // As a stream, since by path the library also applies what it finds in tokenizer_config.json, by rules of its own.
+        try (InputStream stream = Files.newInputStream(file)) {
+            return HuggingFaceTokenizer.newInstance(
+                    stream, Map.of("addSpecialTokens", "false", "truncation", "false", "padding", "false"));
+        } catch (IOException e) {
+            throw FileErrors.reading(file, e);
+        } catch (RuntimeException e) {
+            throw new MalformedFileException(file, "expected a tokenizer, found one that cannot be used: " + e.getMessage(), e);
+        }
+    }
+
+    private static void requireLibrary() throws IOException {
+        if (System.getProperty(OFFLINE) == null) {
+            System.setProperty(OFFLINE, "true");
+        }
+        try {
+            LibUtils.checkStatus();
+        } catch (RuntimeException | LinkageError e) {
+            throw new IOException(
+                    "the tokenizer's native library cannot be loaded on " + System.getProperty("os.name") + " "
+                            + System.getProperty("os.arch") + " (" + e.getMessage()
+                            + "): it is there for Linux x64 and arm64, macOS arm64 and Windows x64, and needs a place to be "
+                            + "unpacked to, ~/.djl.ai or what DJL_CACHE_DIR names",
+                    e);
+        }
+    }
+
+    /** The ids of a text, without tokens that begin or end a document. */
+    public int[] encode(String text) {
+        long[] ids = tokenizer.encode(text, false, false).getIds();
+        return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
+    }
+
+    /** The text of ids, special tokens left out. */
+    public String decode(int... ids) {
+        return tokenizer.decode(Arrays.stream(ids).asLongStream().toArray(), true);
+    }
+
+    /**
+     * Decodes ids one by one, as they are generated.
+     *
+     * @param context the ids before them, whose text is not given again
+     */
+    public TextStream stream(int... context) {
+        return new TextStream(this, context);
+    }
+
+    /** The id that begins a document, if the model has one. */
+    public OptionalInt bosId() {
+        return bosId;
+    }
+
+    /** The id that ends a document, if the model has one. */
+    public OptionalInt eosId() {
+        return eosId;
+    }
+
+    /** The ids at which generation is to stop. */
+    public Set<Integer> stopIds() {
+        return stopIds;
+    }
+
+    /** The largest id plus one; at most the model's {@link LlamaConfig#vocabSize}. */
+    public int vocabularySize() {
+        return vocabularySize;
+    }
+
+    @Override
+    public void close() {
+        tokenizer.close();
+    }
+}

@@ -1,0 +1,109 @@
+package io.qlora.llama;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.qlora.engine.safetensors.JsonFiles;
+import io.qlora.engine.safetensors.MalformedFileException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalInt;
+import java.util.Set;
+import java.util.TreeSet;
+
+/**
+ * The tokens that begin and end a document. As in transformers, the tokenizer's own files come first
+ * ({@code tokenizer_config.json}, then {@code special_tokens_map.json}); where they do not speak of a token,
+ * {@code config.json} does.
+ */
+final class SpecialTokens {
+
+    private static final List<String> FILES = List.of("tokenizer_config.json", "special_tokens_map.json");
+
+    /** What a tokenizer's file says about one of them: a token, or that there is none. */
+    private record Named(Path file, Optional<String> token) {}
+
+    private final LlamaConfig config;
+    private final Path directory;
+    private final Optional<Named> bos;
+    private final Optional<Named> eos;
+
+    private SpecialTokens(LlamaConfig config, Path directory, Optional<Named> bos, Optional<Named> eos) {
+        this.config = config;
+        this.directory = directory;
+        this.bos = bos;
+        this.eos = eos;
+    }
+
+    static SpecialTokens read(Path directory, LlamaConfig config) throws IOException {
+        return new SpecialTokens(config, directory, named(directory, "bos_token"), named(directory, "eos_token"));
+    }
+
+    private static Optional<Named> named(Path directory, String name) throws IOException {
+        for (String fileName : FILES) {
+            Path file = directory.resolve(fileName);
+            JsonNode object = Files.exists(file) ? JsonFiles.readObject(file) : null;
+            if (object == null || !object.has(name)) {
+                continue;
+            }
+            JsonNode node = object.get(name);
+            JsonNode token = node.isObject() ? node.path("content") : node;
+            if (!token.isTextual() && !token.isNull()) {
+                throw new MalformedFileException(file, name + " should be a token, found " + node);
+            }
+            return Optional.of(new Named(file, Optional.ofNullable(token.textValue())));
+        }
+        return Optional.empty();
+    }
+
+    /** The tokens whose ids are needed. */
+    Set<String> tokens() {
+        Set<String> tokens = new TreeSet<>();
+        bos.flatMap(Named::token).ifPresent(tokens::add);
+        eos.flatMap(Named::token).ifPresent(tokens::add);
+        return tokens;
+    }
+
+    /** The id that begins a document. */
+    OptionalInt bosId(TokenizerVocabulary vocabulary) throws MalformedFileException {
+        return bos.isPresent() ? id(bos.get(), vocabulary) : config.bosTokenId();
+    }
+
+    /** The id that ends one. */
+    OptionalInt eosId(TokenizerVocabulary vocabulary) throws MalformedFileException {
+        if (eos.isPresent()) {
+            return id(eos.get(), vocabulary);
+        }
+        return config.eosTokenIds().isEmpty()
+                ? OptionalInt.empty()
+                : OptionalInt.of(config.eosTokenIds().getFirst());
+    }
+
+    private static OptionalInt id(Named named, TokenizerVocabulary vocabulary) throws MalformedFileException {
+        if (named.token.isEmpty()) {
+            return OptionalInt.empty();
+        }
+        Integer id = vocabulary.ids().get(named.token.get());
+        if (id == null) {
+            throw new MalformedFileException(
+                    named.file, "token " + named.token.get() + " should be in " + LlamaTokenizer.FILE + ", found none");
+        }
+        return OptionalInt.of(id);
+    }
+
+    /** The ids at which generation stops: {@code generation_config.json}'s, or else the config's; and the tokenizer's. */
+    Set<Integer> stopIds(OptionalInt eosId) throws IOException {
+        Path file = directory.resolve("generation_config.json");
+        List<Integer> ids = new ArrayList<>();
+        if (Files.exists(file)) {
+            ids.addAll(new JsonFields(file, "", JsonFiles.readObject(file)).integers("eos_token_id"));
+        }
+        if (ids.isEmpty()) {
+            ids.addAll(config.eosTokenIds());
+        }
+        eosId.ifPresent(ids::add);
+        return Set.copyOf(ids);
+    }
+}

@@ -1,0 +1,231 @@
+package io.qlora.lora;
+
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * What a LoRA adapter is, in PEFT's names and with PEFT's defaults.
+ *
+ * @param r the rank; default 8
+ * @param loraAlpha the adapter is scaled by {@code alpha / r}; default 8
+ * @param loraDropout the probability of an element of the adapter's input to be dropped in training, from 0 to below 1;
+ *     default 0
+ * @param targetModules which linears are adapted; default {@code q_proj} and {@code v_proj}, PEFT's for Llama
+ * @param useRslora whether to scale by {@code alpha / √r} instead (Kalajdzievski 2023); default false
+ * @param rankPattern ranks that differ from {@code r}: by a regular expression that a module's name ends in, the first that
+ *     does counts; default none
+ * @param alphaPattern the same for {@code loraAlpha}
+ * @param layersToTransform the numbers of the layers to adapt, only with {@link TargetModules.Names}; empty, the default, is
+ *     all
+ * @param layersPattern what a layer's number follows in a name, such as {@code layers}; empty, the default, is anything
+ * @param baseModelNameOrPath what it adapts, as its files say; may be null
+ */
+public record LoraConfig(
+        int r,
+        double loraAlpha,
+        double loraDropout,
+        TargetModules targetModules,
+        boolean useRslora,
+        Map<String, Integer> rankPattern,
+        Map<String, Double> alphaPattern,
+        List<Integer> layersToTransform,
+        List<String> layersPattern,
+        String baseModelNameOrPath) {
+
+    /** @throws IllegalArgumentException naming what is out of range or does not go together */
+    public LoraConfig {
+        require(r >= 1, "r", "at least 1", r);
+        require(Double.isFinite(loraAlpha), "lora_alpha", "a finite number", loraAlpha);
+        require(loraDropout >= 0 && loraDropout < 1, "lora_dropout", "from 0 to below 1", loraDropout);
+        rankPattern = Collections.unmodifiableMap(new LinkedHashMap<>(rankPattern));
+        alphaPattern = Collections.unmodifiableMap(new LinkedHashMap<>(alphaPattern));
+        rankPattern.forEach((key, rank) -> {
+            Patterns.compile("rank_pattern", key);
+            require(rank >= 1, "rank_pattern of " + key, "at least 1", rank);
+        });
+        alphaPattern.forEach((key, alpha) -> {
+            Patterns.compile("alpha_pattern", key);
+            require(Double.isFinite(alpha), "alpha_pattern of " + key, "a finite number", alpha);
+        });
+        layersToTransform = List.copyOf(layersToTransform);
+        layersPattern = List.copyOf(layersPattern);
+        layersPattern.forEach(pattern -> Patterns.compile("layers_pattern", pattern));
+        boolean named = targetModules instanceof TargetModules.Names;
+        require(
+                layersToTransform.isEmpty() || named,
+                "layers_to_transform",
+                "used only when target_modules is a list of names",
+                layersToTransform);
+        require(
+                layersPattern.isEmpty() || !layersToTransform.isEmpty(),
+                "layers_pattern",
+                "used only together with layers_to_transform",
+                layersPattern);
+    }
+
+    private static void require(boolean condition, String key, String expected, Object found) {
+        if (!condition) {
+            throw new IllegalArgumentException(key + " should be " + expected + ", found " + found);
+        }
+    }
+
+    /** Whether the linear of this full name gets an adapter. */
+    public boolean targets(String module) {
+        if (!targetModules.matches(module)) {
+            return false;
+        }
+        // As in PEFT, a name given in full is meant whatever its layer.
+        boolean inFull = targetModules instanceof TargetModules.Names names && names.names().contains(module);
+        return inFull || layersToTransform.isEmpty() || layersToTransform.contains(layer(module));
+    }
+
+    /** The number of a module's layer, or -1. */
+    private int layer(String module) {
+        List<String> patterns =
+                layersPattern.isEmpty() ? List.of(".*?\\.[^.]*\\.(\\d{1,9})\\.") : layersPattern.stream()
+                        .map(pattern -> "(?:^|.*?\\.)(?:" + pattern + ")\\.(\\d{1,9})\\.")
+                        .toList();
+        for (String pattern : patterns) {
+            Matcher matcher = Pattern.compile(pattern).matcher(module);
+            if (matcher.lookingAt()) {
+                return Integer.parseInt(matcher.group(matcher.groupCount()));
+            }
+        }
+        return -1;
+    }
+
+    /** R of the adapter on this module. */
+    public int rank(String module) {
+        return first(rankPattern, module, r);
+    }
+
+    /** Alpha of the adapter on this module. */
+    public double alpha(String module) {
+        return first(alphaPattern, module, loraAlpha);
+    }
+
+    /** What the adapter on this module is multiplied by: alpha/R, or alpha/√R. */
+    public float scale(String module) {
+        int rank = rank(module);
+        return (float) (alpha(module) / (useRslora ? Math.sqrt(rank) : rank));
+    }
+
+    private static <T> T first(Map<String, T> byPattern, String module, T otherwise) {
+        for (Map.Entry<String, T> entry : byPattern.entrySet()) {
+            if (Pattern.matches("(.*\\.)?(" + entry.getKey() + ")", module)) {
+                return entry.getValue();
+            }
+        }
+        return otherwise;
+    }
+
+    /** A builder at the defaults. */
+    public static Builder builder() {
+        return new Builder();
+    }
+
+    /** A builder at this configuration. */
+    public Builder toBuilder() {
+        return new Builder()
+                .r(r)
+                .loraAlpha(loraAlpha)
+                .loraDropout(loraDropout)
+                .targetModules(targetModules)
+                .useRslora(useRslora)
+                .rankPattern(rankPattern)
+                .alphaPattern(alphaPattern)
+                .layersToTransform(layersToTransform)
+                .layersPattern(layersPattern)
+                .baseModelNameOrPath(baseModelNameOrPath);
+    }
+
+    /** Sets the components of a {@link LoraConfig} one by one. */
+    public static final class Builder {
+
+        private int r = 8;
+        private double loraAlpha = 8;
+        private double loraDropout;
+        private TargetModules targetModules = TargetModules.of("q_proj", "v_proj");
+        private boolean useRslora;
+        private Map<String, Integer> rankPattern = Map.of();
+        private Map<String, Double> alphaPattern = Map.of();
+        private List<Integer> layersToTransform = List.of();
+        private List<String> layersPattern = List.of();
+        private String baseModelNameOrPath;
+
+        private Builder() {}
+
+        public Builder r(int value) {
+            r = value;
+            return this;
+        }
+
+        public Builder loraAlpha(double value) {
+            loraAlpha = value;
+            return this;
+        }
+
+        public Builder loraDropout(double value) {
+            loraDropout = value;
+            return this;
+        }
+
+        public Builder targetModules(TargetModules value) {
+            targetModules = value;
+            return this;
+        }
+
+        public Builder targetModules(String... names) {
+            return targetModules(TargetModules.of(names));
+        }
+
+        public Builder useRslora(boolean value) {
+            useRslora = value;
+            return this;
+        }
+
+        public Builder rankPattern(Map<String, Integer> value) {
+            rankPattern = value;
+            return this;
+        }
+
+        public Builder alphaPattern(Map<String, Double> value) {
+            alphaPattern = value;
+            return this;
+        }
+
+        public Builder layersToTransform(List<Integer> value) {
+            layersToTransform = value;
+            return this;
+        }
+
+        public Builder layersPattern(List<String> value) {
+            layersPattern = value;
+            return this;
+        }
+
+        public Builder baseModelNameOrPath(String value) {
+            baseModelNameOrPath = value;
+            return this;
+        }
+
+        /** @throws IllegalArgumentException as {@link LoraConfig}'s constructor */
+        public LoraConfig build() {
+            return new LoraConfig(
+                    r,
+                    loraAlpha,
+                    loraDropout,
+                    targetModules,
+                    useRslora,
+                    rankPattern,
+                    alphaPattern,
+                    layersToTransform,
+                    layersPattern,
+                    baseModelNameOrPath);
+        }
+    }
+}
