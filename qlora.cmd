@@ -10,8 +10,9 @@ set "QLORA_JAR=%~dp0cli\target\qlora-engine.jar"
 if not exist "%QLORA_JAR%" goto :build
 powershell -NoProfile -Command ^
     "$built = (Get-Item -LiteralPath $env:QLORA_JAR).LastWriteTime;" ^
-    "$sources = 'engine', 'nf4', 'lora', 'llama-loader', 'trainer', 'cli' | ForEach-Object { \"$env:QLORA_ROOT$_\src\main\", \"$env:QLORA_ROOT$_\pom.xml\" };" ^
-    "$newer = Get-ChildItem -Recurse -File -Path ($sources + \"$($env:QLORA_ROOT)pom.xml\") | Where-Object LastWriteTime -gt $built;" ^
+    "$root = $env:QLORA_ROOT;" ^
+    "$sources = 'engine', 'nf4', 'lora', 'llama-loader', 'trainer', 'cli' | ForEach-Object { ($root + $_ + '\src\main'), ($root + $_ + '\pom.xml') };" ^
+    "$newer = Get-ChildItem -Recurse -File -Path ($sources + ($root + 'pom.xml')) | Where-Object LastWriteTime -gt $built;" ^
     "exit [int][bool]$newer" && goto :run
 
 :build

@@ -3,5 +3,9 @@ module io.qlora.cuda {
     requires transitive io.qlora.engine;
     requires static jcuda;
 
+    exports io.qlora.cuda;
     exports io.qlora.cuda.driver;
+
+    provides io.qlora.engine.tensor.KernelProvider with
+            io.qlora.cuda.kernels.CudaKernels;
 }

@@ -1,6 +1,7 @@
 package io.qlora.cli;
 
 import io.qlora.lora.LoraConfig;
+import io.qlora.lora.TargetModules;
 import java.util.List;
 import picocli.CommandLine.Option;
 
@@ -21,18 +22,22 @@ final class LoraOptions {
 
     @Option(
             names = "--target-modules",
-            split = ",",
             arity = "1..*",
             defaultValue = "all-linear",
             paramLabel = "NAME",
-            description =
-                    "Names such as q_proj,v_proj, all-linear, or one regular expression (default ${DEFAULT-VALUE}).")
+            description = "Names such as q_proj v_proj, all-linear, or one regular expression (default ${DEFAULT-VALUE}).")
     private List<String> targetModules;
 
     @Option(names = "--use-rslora", description = "Scale by alpha / √rank instead of alpha / rank.")
     private boolean useRslora;
 
     LoraConfig config() {
-        return null;
+        return LoraConfig.builder()
+                .r(r)
+                .loraAlpha(alpha)
+                .loraDropout(dropout)
+                .targetModules(TargetModules.parse(String.join(",", targetModules)))
+                .useRslora(useRslora)
+                .build();
     }
 }

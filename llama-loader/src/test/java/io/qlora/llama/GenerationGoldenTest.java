@@ -109,7 +109,7 @@ class GenerationGoldenTest {
     @Test
     void likelihoodOfALongTextIsTheReferences() throws IOException {
         String text = Files.readString(Golden.SHARED.resolve("data/tinyshakespeare.txt"));
-        int[] ids = tokenizer.encode(text.substring(text.length() - 20_000));
+        int[] ids = tokenizer.encode(text.substring(text.length() - 20_000).strip());
         JsonNode expected = reference.path("nll").path("tinyshakespeare_tail20k");
         assertEquals(expected.path("tokens").intValue(), ids.length);
         double sum = 0;
@@ -118,7 +118,7 @@ class GenerationGoldenTest {
                 sum += nll(memory, Arrays.copyOfRange(ids, from, Math.min(ids.length, from + WINDOW - 1)));
             }
         }
-        assertEquals(expected.path("mean_nll").doubleValue(), sum / ids.length, 1e-5);
+        assertEquals(expected.path("mean_nll").doubleValue(), sum / ids.length, 1e-6);
     }
 
     private static double nll(StepMemory memory, int[] targets) {

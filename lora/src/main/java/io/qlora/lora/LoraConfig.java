@@ -8,13 +8,14 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * What a LoRA adapter is, in PEFT's names and with PEFT's defaults.
+ * What a LoRA adapter is, in PEFT's names and, but for the targets, with PEFT's defaults.
  *
  * @param r the rank; default 8
  * @param loraAlpha the adapter is scaled by {@code alpha / r}; default 8
  * @param loraDropout the probability of an element of the adapter's input to be dropped in training, from 0 to below 1;
  *     default 0
- * @param targetModules which linears are adapted; default {@code q_proj} and {@code v_proj}, PEFT's for Llama
+ * @param targetModules which linears are adapted; default all of them, as QLoRA has it (PEFT's own default for Llama is
+ *     {@code q_proj} and {@code v_proj})
  * @param useRslora whether to scale by {@code alpha / √r} instead (Kalajdzievski 2023); default false
  * @param rankPattern ranks that differ from {@code r}: by a regular expression that a module's name ends in, the first that
  *     does counts; default none
@@ -149,7 +150,7 @@ public record LoraConfig(
         private int r = 8;
         private double loraAlpha = 8;
         private double loraDropout;
-        private TargetModules targetModules = TargetModules.of("q_proj", "v_proj");
+        private TargetModules targetModules = new TargetModules.AllLinear();
         private boolean useRslora;
         private Map<String, Integer> rankPattern = Map.of();
         private Map<String, Double> alphaPattern = Map.of();
@@ -179,8 +180,9 @@ public record LoraConfig(
             return this;
         }
 
+        /** Names; or one string, which may also be {@code all-linear} or a regular expression. */
         public Builder targetModules(String... names) {
-            return targetModules(TargetModules.of(names));
+            return targetModules(names.length == 1 ? TargetModules.parse(names[0]) : TargetModules.of(names));
         }
 
         public Builder useRslora(boolean value) {

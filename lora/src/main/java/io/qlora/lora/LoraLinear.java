@@ -107,7 +107,7 @@ public final class LoraLinear {
         Tensor y = tape.empty(x.dtype(), x.length(), w.out()); // [T, out]
         Tensor u = tape.empty(x.dtype(), x.length(), adapter.rank()); // [T, R]
         Saved saved = new Saved(tape, x, w, adapter, mask, sequences, u);
-        try (Tape.Scratch scratch = tape.scratch()) {
+        try (Tape.Scratch _ = tape.scratch()) {
             Tensor dropped = mask == null ? x : saved.drop(tape.like(x)); // [T, in]
             x.device().kernel(Kernel.class).forward(x, dropped, w, adapter, u, y);
         }
@@ -134,7 +134,7 @@ public final class LoraLinear {
             Grad da = gradients.wanted(adapter.a); // [R, in]
             Grad db = gradients.wanted(adapter.b); // [out, R]
             Kernel kernel = x.device().kernel(Kernel.class);
-            try (Tape.Scratch scratch = tape.scratch()) {
+            try (Tape.Scratch _ = tape.scratch()) {
                 Tensor v = tape.like(u); // [T, R]
                 if (mask == null) {
                     kernel.backward(x, w, adapter, u, dy, v, dx, null, da, db);

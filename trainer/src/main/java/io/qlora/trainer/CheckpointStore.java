@@ -13,6 +13,7 @@ import io.qlora.engine.safetensors.SafetensorsWriter;
 import io.qlora.engine.tensor.Shape;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.lora.LoraAdapter;
+import io.qlora.lora.PeftFiles;
 import io.qlora.trainer.data.DataSet;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -140,12 +141,13 @@ final class CheckpointStore implements Trainer.Checkpoints {
         if (step < 1) {
             throw new MalformedFileException(stateFile, "global_step should be at least 1");
         }
-        adapter.restore(checkpoint);
-        try (SafetensorsFile file = SafetensorsFile.open(checkpoint.resolve(OPTIMIZER))) {
+        try (SafetensorsFile values = SafetensorsFile.open(checkpoint.resolve(PeftFiles.WEIGHTS));
+                SafetensorsFile moments = SafetensorsFile.open(checkpoint.resolve(OPTIMIZER))) {
             for (AdamW.Slot slot : optimizer.slots()) {
                 Parameter parameter = slot.parameter();
-                copy(file, parameter.name() + ".exp_avg", slot.mean());
-                copy(file, parameter.name() + ".exp_avg_sq", slot.square());
+                copy(values, parameter.name(), parameter.value());
+                copy(moments, parameter.name() + ".exp_avg", slot.mean());
+                copy(moments, parameter.name() + ".exp_avg_sq", slot.square());
             }
         }
         optimizer.resume(step);

@@ -46,31 +46,37 @@ final class CausalScores {
      * @param output {@code [size][LANES]}
      */
     static void softmax(float[] scores, int rows, float[] state, float[] output, int size) {
-        softmax(scores, rows, state, output, size, 0);
-        softmax(scores, rows, state, output, size, WIDTH);
-    }
-
-    private static void softmax(float[] scores, int rows, float[] state, float[] output, int size, int lane) {
-        FloatVector before = FloatVector.fromArray(FLOATS, state, lane);
-        FloatVector max = before;
-        for (int row = 0; row < rows; row++) {
+        FloatVector before0 = FloatVector.fromArray(FLOATS, state, 0);
+        FloatVector before1 = FloatVector.fromArray(FLOATS, state, WIDTH);
+        FloatVector max0 = before0;
+        FloatVector max1 = before1;
+        for (int at = 0; at < rows * LANES; at += LANES) {
             // A NaN is never greater; it comes through below, where it meets the exponential.
-            FloatVector score = FloatVector.fromArray(FLOATS, scores, row * LANES + lane);
-            max = max.blend(score, score.compare(VectorOperators.GT, max));
+            FloatVector score0 = FloatVector.fromArray(FLOATS, scores, at);
+            FloatVector score1 = FloatVector.fromArray(FLOATS, scores, at + WIDTH);
+            max0 = max0.blend(score0, score0.compare(VectorOperators.GT, max0));
+            max1 = max1.blend(score1, score1.compare(VectorOperators.GT, max1));
         }
-        FloatVector shrink = Lanes.exp(before.sub(max));
-        FloatVector sum = FloatVector.fromArray(FLOATS, state, LANES + lane).mul(shrink);
-        for (int row = 0; row < rows; row++) {
-            FloatVector score = FloatVector.fromArray(FLOATS, scores, row * LANES + lane);
-            FloatVector weight = Lanes.exp(score.sub(max));
-            weight.intoArray(scores, row * LANES + lane);
-            sum = sum.add(weight);
+        FloatVector shrink0 = Lanes.exp(before0.sub(max0));
+        FloatVector shrink1 = Lanes.exp(before1.sub(max1));
+        max0.intoArray(state, 0);
+        max1.intoArray(state, WIDTH);
+        FloatVector sum0 = FloatVector.fromArray(FLOATS, state, LANES).mul(shrink0);
+        FloatVector sum1 = FloatVector.fromArray(FLOATS, state, LANES + WIDTH).mul(shrink1);
+        for (int at = 0; at < rows * LANES; at += LANES) {
+            FloatVector weight0 = Lanes.exp(FloatVector.fromArray(FLOATS, scores, at).sub(max0));
+            FloatVector weight1 = Lanes.exp(
+                    FloatVector.fromArray(FLOATS, scores, at + WIDTH).sub(max1));
+            weight0.intoArray(scores, at);
+            weight1.intoArray(scores, at + WIDTH);
+            sum0 = sum0.add(weight0);
+            sum1 = sum1.add(weight1);
         }
-        max.intoArray(state, lane);
-        sum.intoArray(state, LANES + lane);
-        for (int d = 0; d < size; d++) {
-            int at = d * LANES + lane;
-            FloatVector.fromArray(FLOATS, output, at).mul(shrink).intoArray(output, at);
+        sum0.intoArray(state, LANES);
+        sum1.intoArray(state, LANES + WIDTH);
+        for (int at = 0; at < size * LANES; at += LANES) {
+            FloatVector.fromArray(FLOATS, output, at).mul(shrink0).intoArray(output, at);
+            FloatVector.fromArray(FLOATS, output, at + WIDTH).mul(shrink1).intoArray(output, at + WIDTH);
         }
     }
 

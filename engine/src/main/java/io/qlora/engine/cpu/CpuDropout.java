@@ -40,8 +40,7 @@ final class CpuDropout implements Dropout.Kernel {
         apply(dy, mask, documents, positions, dx.tensor(), dx.accumulate());
     }
 
-    private void apply(
-            Tensor x, Dropout.Mask mask, Tensor documents, Tensor positions, Tensor y, boolean add) {
+    private void apply(Tensor x, Dropout.Mask mask, Tensor documents, Tensor positions, Tensor y, boolean add) {
         int rows = x.rows();
         int cols = x.cols();
         int room = (cols + CpuPhilox.WORDS - 1) / CpuPhilox.WORDS * CpuPhilox.WORDS;
@@ -61,7 +60,14 @@ final class CpuDropout implements Dropout.Kernel {
 
     /** y[c] (+)= words[c] ≥ threshold ? x[c] · scale : 0. */
     private static void row(
-            MemorySegment x, long row, int[] words, int threshold, float scale, MemorySegment y, boolean add, int cols) {
+            MemorySegment x,
+            long row,
+            int[] words,
+            int threshold,
+            float scale,
+            MemorySegment y,
+            boolean add,
+            int cols) {
         FloatVector zero = FloatVector.zero(FLOATS);
         IntVector thresholds = IntVector.broadcast(INTS, threshold);
         int c = 0;

@@ -79,7 +79,13 @@ final class CpuSwiGlu implements SwiGlu.Kernel {
     }
 
     private static void gateGradient(
-            MemorySegment gate, MemorySegment up, MemorySegment dy, MemorySegment dgate, boolean add, long from, long to) {
+            MemorySegment gate,
+            MemorySegment up,
+            MemorySegment dy,
+            MemorySegment dgate,
+            boolean add,
+            long from,
+            long to) {
         long i = from;
         for (; i <= to - WIDTH; i += WIDTH) {
             long o = 4 * i;

@@ -2,8 +2,6 @@ package io.qlora.engine.cpu;
 
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
@@ -68,10 +66,11 @@ public final class Lanes {
      * Range reduction by multiples of ln 2 in two parts, then the polynomial of Cephes' {@code expf}.
      */
     public static FloatVector exp(FloatVector x) {
-        FloatVector bounded = x.min(88f).max(-87.3f);
-        FloatVector n = bounded.mul(LOG2E).add(ROUND).sub(ROUND);
-        FloatVector r = n.neg().fma(FloatVector.broadcast(FLOATS, LN2_HIGH), bounded);
-        r = n.neg().fma(FloatVector.broadcast(FLOATS, LN2_LOW), r);
+        FloatVector bounded = x.blend(88f, x.compare(VectorOperators.GT, 88f));
+        FloatVector shifted = bounded.mul(LOG2E).add(ROUND); // the lowest bits are those of n
+        FloatVector n = shifted.sub(ROUND);
+        FloatVector r = n.fma(FloatVector.broadcast(FLOATS, -LN2_HIGH), bounded);
+        r = n.fma(FloatVector.broadcast(FLOATS, -LN2_LOW), r);
         FloatVector p = FloatVector.broadcast(FLOATS, 1.9875691500e-4f);
         p = p.fma(r, FloatVector.broadcast(FLOATS, 1.3981999507e-3f));
         p = p.fma(r, FloatVector.broadcast(FLOATS, 8.3334519073e-3f));
@@ -79,11 +78,10 @@ public final class Lanes {
         p = p.fma(r, FloatVector.broadcast(FLOATS, 1.6666665459e-1f));
         p = p.fma(r, FloatVector.broadcast(FLOATS, 5.0000001201e-1f));
         p = p.fma(r.mul(r), r).add(1f);
-        IntVector exponent = ((IntVector) n.convertShape(VectorOperators.F2I, INTS, 0))
+        FloatVector power = shifted.reinterpretAsInts()
                 .add(127)
-                .lanewise(VectorOperators.LSHL, 23);
-        FloatVector y = p.mul(exponent.reinterpretAsFloats());
-        VectorMask<Float> vanishes = x.compare(VectorOperators.LT, -87.3f);
-        return y.blend(0f, vanishes);
+                .lanewise(VectorOperators.LSHL, 23)
+                .reinterpretAsFloats();
+        return p.mul(power).blend(0f, x.compare(VectorOperators.LT, -87.3f));
     }
 }

@@ -34,7 +34,8 @@ public final class MatMul {
     private static final int TASK_COLUMNS = 128; // a task's, at most
     private static final int TASK_TILES = 8; // of rows; fewer would not pay for packing the panel once more
     private static final int PACKING_TILES = 4; // of rows, a task of packing
-    private static final int TASKS = 16; // of a product, at least, where its shape allows: many times two cores
+    private static final int TASKS = 32; // of a product, if it has the columns: more than most machines have cores
+    private static final int NARROW_TASKS = 8; // of a product that is cut in rows, too, for want of columns
 
     private static final ThreadLocal<Scratch> SCRATCH = ThreadLocal.withInitial(Scratch::new);
     private static final Deque<float[]> SPARE = new ArrayDeque<>(); // for packed rows: one for each caller at a time
@@ -68,7 +69,7 @@ public final class MatMul {
      * @param c [M, N], F32 on the host
      */
     public void multiply(List<Term> terms, Tensor c, boolean accumulate) {
-        multiply(terms, Product.of(c, accumulate));
+        multiply(terms, Result.of(c, accumulate));
     }
 
     /**
@@ -79,19 +80,19 @@ public final class MatMul {
      * @param c [N, M], F32 on the host
      */
     public void multiplyTransposed(List<Term> terms, Tensor c, boolean accumulate) {
-        multiply(terms, Product.transposed(c, accumulate));
+        multiply(terms, Result.transposed(c, accumulate));
     }
 
-    private void multiply(List<Term> terms, Product product) {
+    private void multiply(List<Term> terms, Result result) {
         for (Term term : terms) {
-            product.require(term.left().rows(), term.right().width());
+            result.require(term.left().rows(), term.right().width());
         }
         List<Left> lefts = terms.stream().map(Term::left).toList();
         List<PanelSource> rights = terms.stream().map(Term::right).toList();
         Depth depth = Depth.of(terms);
-        inSlices(product.rows(), depth, left -> {
+        inSlices(result.rows(), depth, left -> {
             pack(left, lefts, 0, depth.blocks);
-            compute(left, depth.blocks, rights, product);
+            compute(left, depth.blocks, rights, result);
         });
     }
 
@@ -116,8 +117,8 @@ public final class MatMul {
             PanelSource up,
             Tensor y,
             boolean accumulate) {
-        Product inner = Product.of(u, false);
-        Product outer = Product.of(y, accumulate);
+        Result inner = Result.of(u, false);
+        Result outer = Result.of(y, accumulate);
         inner.require(x.length(), down.width());
         outer.require(x.length(), up.width());
         outer.require(x.length(), w.width());
@@ -181,14 +182,14 @@ public final class MatMul {
     }
 
     /** The product of the first {@code blocks} of the packed rows with {@code rights}, cut in columns, and in rows if need be. */
-    private void compute(LeftPanels left, int blocks, List<PanelSource> rights, Product product) {
-        int panels = Math.ceilDiv(product.cols(), NR);
+    private void compute(LeftPanels left, int blocks, List<PanelSource> rights, Result result) {
+        int panels = Math.ceilDiv(result.cols(), NR);
         int perTask = Math.max(1, TASK_COLUMNS / NR);
         while (perTask > 1 && Math.ceilDiv(panels, perTask) < TASKS) {
             perTask /= 2;
         }
-        int across = Math.ceilDiv(panels, perTask);
-        int down = across == 0 ? 1 : Math.clamp(left.tiles / TASK_TILES, 1, Math.ceilDiv(TASKS, across));
+        int across = Math.max(1, Math.ceilDiv(panels, perTask));
+        int down = Math.clamp(NARROW_TASKS / across, 1, Math.max(1, left.tiles / TASK_TILES));
         int tilesPerTask = Math.ceilDiv(left.tiles, down);
         int panelsPerTask = perTask;
         workers.run(across * down, task -> {
@@ -197,7 +198,7 @@ public final class MatMul {
             int panelEnd = Math.min(panels, panel + panelsPerTask);
             int tileEnd = Math.min(left.tiles, tile + tilesPerTask);
             if (tile < tileEnd) {
-                compute(left, blocks, rights, product, panel, panelEnd, tile, tileEnd);
+                compute(left, blocks, rights, result, panel, panelEnd, tile, tileEnd);
             }
         });
     }
@@ -206,7 +207,7 @@ public final class MatMul {
             LeftPanels left,
             int blocks,
             List<PanelSource> rights,
-            Product product,
+            Result result,
             int panelFrom,
             int panelTo,
             int tileFrom,
@@ -219,7 +220,7 @@ public final class MatMul {
             PanelSource right = rights.get(left.depth.term(b));
             int length = left.depth.length(b);
             for (int p = panelFrom; p < panelTo; p++) {
-                int cols = Math.min(NR, product.cols() - p * NR);
+                int cols = Math.min(NR, result.cols() - p * NR);
                 right.pack(left.depth.from(b), length, p * NR, cols, scratch.panel, scratch.source);
                 int start = left.start(b, tileFrom);
                 int blockStart = (p - panelFrom) * panelBlock;
@@ -229,8 +230,8 @@ public final class MatMul {
         int row = left.firstRow + tileFrom * MR;
         int rows = Math.min(tiles * MR, left.rows - tileFrom * MR);
         for (int p = panelFrom; p < panelTo; p++) {
-            int cols = Math.min(NR, product.cols() - p * NR);
-            product.store(block, (p - panelFrom) * panelBlock, row, rows, p * NR, cols);
+            int cols = Math.min(NR, result.cols() - p * NR);
+            result.store(block, (p - panelFrom) * panelBlock, row, rows, p * NR, cols);
         }
     }
 

@@ -17,7 +17,7 @@ import jdk.incubator.vector.FloatVector;
 public final class RowProduct {
 
     /** Rows of x from which on {@link MatMul} is faster, exclusive. */
-    public static final int ROWS = 4;
+    public static final int ROWS = 8;
 
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
     private static final int TASK_ROWS = 64; // of W

@@ -122,18 +122,22 @@ final class StridedTile {
             p += depthStride;
             q += COLUMNS;
         }
-        addTo(c, cStart, left0, right0);
-        addTo(c, cStart + COLUMNS, left1, right1);
-        addTo(c, cStart + 2 * COLUMNS, left2, right2);
-        addTo(c, cStart + 3 * COLUMNS, left3, right3);
-        addTo(c, cStart + 4 * COLUMNS, left4, right4);
-        addTo(c, cStart + 5 * COLUMNS, left5, right5);
-        addTo(c, cStart + 6 * COLUMNS, left6, right6);
-        addTo(c, cStart + 7 * COLUMNS, left7, right7);
-    }
-
-    private static void addTo(float[] c, int start, FloatVector left, FloatVector right) {
-        FloatVector.fromArray(FLOATS, c, start).add(left).intoArray(c, start);
-        FloatVector.fromArray(FLOATS, c, start + WIDTH).add(right).intoArray(c, start + WIDTH);
+        // Written out: the method is too large for the compiler to inline a helper, and a call would make objects of vectors.
+        FloatVector.fromArray(FLOATS, c, cStart).add(left0).intoArray(c, cStart);
+        FloatVector.fromArray(FLOATS, c, cStart + WIDTH).add(right0).intoArray(c, cStart + WIDTH);
+        FloatVector.fromArray(FLOATS, c, cStart + COLUMNS).add(left1).intoArray(c, cStart + COLUMNS);
+        FloatVector.fromArray(FLOATS, c, cStart + COLUMNS + WIDTH).add(right1).intoArray(c, cStart + COLUMNS + WIDTH);
+        FloatVector.fromArray(FLOATS, c, cStart + 2 * COLUMNS).add(left2).intoArray(c, cStart + 2 * COLUMNS);
+        FloatVector.fromArray(FLOATS, c, cStart + 2 * COLUMNS + WIDTH).add(right2).intoArray(c, cStart + 2 * COLUMNS + WIDTH);
+        FloatVector.fromArray(FLOATS, c, cStart + 3 * COLUMNS).add(left3).intoArray(c, cStart + 3 * COLUMNS);
+        FloatVector.fromArray(FLOATS, c, cStart + 3 * COLUMNS + WIDTH).add(right3).intoArray(c, cStart + 3 * COLUMNS + WIDTH);
+        FloatVector.fromArray(FLOATS, c, cStart + 4 * COLUMNS).add(left4).intoArray(c, cStart + 4 * COLUMNS);
+        FloatVector.fromArray(FLOATS, c, cStart + 4 * COLUMNS + WIDTH).add(right4).intoArray(c, cStart + 4 * COLUMNS + WIDTH);
+        FloatVector.fromArray(FLOATS, c, cStart + 5 * COLUMNS).add(left5).intoArray(c, cStart + 5 * COLUMNS);
+        FloatVector.fromArray(FLOATS, c, cStart + 5 * COLUMNS + WIDTH).add(right5).intoArray(c, cStart + 5 * COLUMNS + WIDTH);
+        FloatVector.fromArray(FLOATS, c, cStart + 6 * COLUMNS).add(left6).intoArray(c, cStart + 6 * COLUMNS);
+        FloatVector.fromArray(FLOATS, c, cStart + 6 * COLUMNS + WIDTH).add(right6).intoArray(c, cStart + 6 * COLUMNS + WIDTH);
+        FloatVector.fromArray(FLOATS, c, cStart + 7 * COLUMNS).add(left7).intoArray(c, cStart + 7 * COLUMNS);
+        FloatVector.fromArray(FLOATS, c, cStart + 7 * COLUMNS + WIDTH).add(right7).intoArray(c, cStart + 7 * COLUMNS + WIDTH);
     }
 }

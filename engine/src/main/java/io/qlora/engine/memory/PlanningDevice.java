@@ -70,8 +70,7 @@ public final class PlanningDevice extends Device {
     @Override
     public <K> K kernel(Class<K> contract) {
         return contract.cast(kernels.computeIfAbsent(
-                contract,
-                type -> Proxy.newProxyInstance(type.getClassLoader(), new Class<?>[] {type}, NOTHING)));
+                contract, type -> Proxy.newProxyInstance(type.getClassLoader(), new Class<?>[] {type}, NOTHING)));
     }
 
     private static Object nothing(Object kernel, Method method, Object[] arguments) {

@@ -135,8 +135,7 @@ public final class AdamW {
      * @param memory for m and v
      * @param rateFactor what the learning rate is multiplied by for a parameter
      */
-    public AdamW(
-            Parameters parameters, Options options, ModelMemory memory, ToDoubleFunction<Parameter> rateFactor) {
+    public AdamW(Parameters parameters, Options options, ModelMemory memory, ToDoubleFunction<Parameter> rateFactor) {
         this.options = options;
         List<Slot> made = new ArrayList<>();
         for (Parameter parameter : parameters) {

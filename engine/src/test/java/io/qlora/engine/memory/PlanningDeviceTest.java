@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.autograd.Parameter;
 import io.qlora.engine.autograd.Parameters;
 import io.qlora.engine.autograd.Tape;
@@ -34,11 +33,7 @@ class PlanningDeviceTest {
     private static final int LAYERS = 6;
 
     private record Footprint(
-            long activationsPeak,
-            long activationsCapacity,
-            long gradientsPeak,
-            long gradientsCapacity,
-            long model) {}
+            long activationsPeak, long activationsCapacity, long gradientsPeak, long gradientsCapacity, long model) {}
 
     /** One optimizer step of some layers, as training runs it. */
     private static Footprint step(Device device, boolean checkpointed) {
@@ -84,8 +79,7 @@ class PlanningDeviceTest {
     private static Tensor sum(Tape tape, Tensor y) {
         Tensor loss = tape.empty(DType.F32, 1).set(0f);
         return tape.record(loss, List.of(y), (dLoss, gradients) -> {
-            Grad dy = gradients.wanted(y);
-            y.device().zero(dy.tensor());
+            y.device().zero(gradients.wanted(y).tensor());
         });
     }
 

@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.autograd.Parameter;
 import io.qlora.engine.autograd.Parameters;
 import io.qlora.engine.autograd.Tape;
@@ -19,6 +18,7 @@ import io.qlora.engine.ops.testing.OpTest;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BiFunction;
@@ -48,7 +48,8 @@ class CheckpointTest extends OpTest {
                 .activation("x", TOKENS, WIDTH)
                 .leaf("w", WIDTH)
                 .gives((tape, in) -> {
-                    Block block = new Block(in.get("w"), Rope.Table.of(in.memory(), new float[] {1f, 0.1f}, 1f, TOKENS));
+                    Block block =
+                            new Block(in.get("w"), Rope.Table.of(in.memory(), new float[] {1f, 0.1f}, 1f, TOKENS));
                     Sequences sequences = Sequences.of(tape.memory().activations(), 0, 2, 3);
                     return Checkpoint.apply(tape, in.get("x"), (inner, x) -> block.apply(inner, x, 0, sequences));
                 }));
@@ -67,61 +68,60 @@ class CheckpointTest extends OpTest {
 
     private record Outcome(float[] output, List<float[]> gradients, long peak) {}
 
-    /** Three blocks on x, whose gradients at the end are all ones. */
-    private Outcome run(boolean checkpointed, boolean xIsALeaf) {
-        long before = memory.activations().peak();
-        List<Parameter> leaves = new ArrayList<>();
-        List<Block> blocks = new ArrayList<>();
-        Rope.Table table = Rope.Table.of(model, new float[] {1f, 0.1f}, 1f, TOKENS);
-        for (int layer = 0; layer < 3; layer++) {
-            Tensor w = model.empty(DType.F32, WIDTH).set(OpCase.normal("w" + layer, WIDTH));
-            leaves.add(Parameter.of("w" + layer, w, model));
-            blocks.add(new Block(w, table));
-        }
-        Tensor x = model.empty(DType.F32, TOKENS, WIDTH).set(OpCase.normal("x", TOKENS, WIDTH));
-        if (xIsALeaf) {
-            leaves.add(Parameter.of("x", x, model));
-        }
-        float[] output;
-        try (Tape tape = Tape.recording(memory, new Parameters(leaves))) {
-            Sequences sequences = Sequences.of(memory.activations(), 0, 2, 3);
-            Tensor y = x;
+    /** Three blocks on x, in memory of their own; the gradient at the end is all ones. */
+    private static Outcome run(boolean checkpointed, boolean xIsALeaf) {
+        try (CpuDevice device = new CpuDevice(1);
+                ModelMemory model = new ModelMemory(device);
+                StepMemory memory = new StepMemory(device)) {
+            Rope.Table table = Rope.Table.of(model, new float[] {1f, 0.1f}, 1f, TOKENS);
+            List<Parameter> leaves = new ArrayList<>();
             for (int layer = 0; layer < 3; layer++) {
-                Block block = blocks.get(layer);
-                int site = layer;
-                BiFunction<Tape, Tensor, Tensor> body = (inner, h) -> block.apply(inner, h, site, sequences);
-                y = checkpointed ? Checkpoint.apply(tape, y, body) : body.apply(tape, y);
+                leaves.add(parameter("w" + layer, model, WIDTH));
             }
-            output = y.toFloats();
-            tape.backward(sum(tape, y));
+            List<Block> blocks =
+                    leaves.stream().map(w -> new Block(w.value(), table)).toList();
+            Parameter x = parameter("x", model, TOKENS, WIDTH);
+            if (xIsALeaf) {
+                leaves.add(x);
+            }
+            float[] output;
+            try (Tape tape = Tape.recording(memory, new Parameters(leaves))) {
+                Sequences sequences = Sequences.of(memory.activations(), 0, 2, 3);
+                Tensor y = x.value();
+                for (int layer = 0; layer < 3; layer++) {
+                    int site = layer;
+                    BiFunction<Tape, Tensor, Tensor> block =
+                            (inner, h) -> blocks.get(site).apply(inner, h, site, sequences);
+                    y = checkpointed ? Checkpoint.apply(tape, y, block) : block.apply(tape, y);
+                }
+                output = y.toFloats();
+                tape.backward(sum(tape, y));
+            }
+            memory.requireEmpty();
+            List<float[]> gradients =
+                    leaves.stream().map(leaf -> leaf.gradient().toFloats()).toList();
+            return new Outcome(output, gradients, memory.activations().peak());
         }
-        memory.requireEmpty();
-        assertEquals(0, before, "a fresh pool");
-        List<float[]> gradients = leaves.stream().map(leaf -> leaf.gradient().toFloats()).toList();
-        return new Outcome(output, gradients, memory.activations().peak());
+    }
+
+    private static Parameter parameter(String name, ModelMemory model, long... dims) {
+        return Parameter.of(name, model.empty(DType.F32, dims).set(OpCase.normal(name, dims)), model);
     }
 
     private static Tensor sum(Tape tape, Tensor y) {
         Tensor loss = tape.empty(DType.F32, 1).set(0f);
         return tape.record(loss, List.of(y), (dLoss, gradients) -> {
-            Grad dy = gradients.wanted(y);
-            float[] ones = new float[(int) y.size()];
-            java.util.Arrays.fill(ones, 1f);
-            dy.tensor().set(ones);
+            float[] ones = new float[Math.toIntExact(y.size())];
+            Arrays.fill(ones, 1f);
+            gradients.wanted(y).tensor().set(ones);
         });
     }
 
     @Test
     void gradientsAreThoseWithoutItBitForBit() {
         for (boolean xIsALeaf : new boolean[] {true, false}) {
-            Outcome plain;
-            Outcome checkpointed;
-            try (CheckpointTestMemory fresh = new CheckpointTestMemory()) {
-                plain = fresh.test.run(false, xIsALeaf);
-            }
-            try (CheckpointTestMemory fresh = new CheckpointTestMemory()) {
-                checkpointed = fresh.test.run(true, xIsALeaf);
-            }
+            Outcome plain = run(false, xIsALeaf);
+            Outcome checkpointed = run(true, xIsALeaf);
             assertArrayEquals(plain.output, checkpointed.output);
             for (int i = 0; i < plain.gradients.size(); i++) {
                 assertArrayEquals(plain.gradients.get(i), checkpointed.gradients.get(i), "gradient " + i);
@@ -130,20 +130,10 @@ class CheckpointTest extends OpTest {
         }
     }
 
-    /** A test of its own memory, so that peaks can be compared. */
-    private static final class CheckpointTestMemory implements AutoCloseable {
-        final CheckpointTest test = new CheckpointTest();
-
-        @Override
-        public void close() {
-            test.close();
-        }
-    }
-
     @Test
     void isNotRecordedWhenNothingInTheBlockIsTrainable() {
-        Tensor w = model.empty(DType.F32, WIDTH).set(OpCase.normal("w", WIDTH));
-        Tensor x = model.empty(DType.F32, TOKENS, WIDTH).set(OpCase.normal("x", TOKENS, WIDTH));
+        Tensor w = parameter("w", model, WIDTH).value();
+        Tensor x = parameter("x", model, TOKENS, WIDTH).value();
         Parameter elsewhere = Parameter.of("elsewhere", model.zeros(DType.F32, 1), model);
         try (Tape tape = Tape.recording(memory, new Parameters(List.of(elsewhere)))) {
             Tensor y = Checkpoint.apply(tape, x, (inner, h) -> RmsNorm.apply(inner, h, w, 1e-5f));
@@ -153,8 +143,8 @@ class CheckpointTest extends OpTest {
 
     @Test
     void onAnInferenceTapeItKeepsTheOutputAlone() {
-        Tensor w = model.empty(DType.F32, WIDTH).set(OpCase.normal("w", WIDTH));
-        Tensor x = model.empty(DType.F32, TOKENS, WIDTH).set(OpCase.normal("x", TOKENS, WIDTH));
+        Tensor w = parameter("w", model, WIDTH).value();
+        Tensor x = parameter("x", model, TOKENS, WIDTH).value();
         try (Tape tape = Tape.inference(memory)) {
             Tensor plain = RmsNorm.apply(tape, x, w, 1e-5f);
             long before = memory.activations().used();
@@ -166,8 +156,8 @@ class CheckpointTest extends OpTest {
 
     @Test
     void aBlockThatFailsOnTheWayBackLeavesNoMemoryBehind() {
-        Tensor w = model.empty(DType.F32, WIDTH).set(OpCase.normal("w", WIDTH));
-        Tensor x = model.empty(DType.F32, TOKENS, WIDTH).set(OpCase.normal("x", TOKENS, WIDTH));
+        Tensor w = parameter("w", model, WIDTH).value();
+        Tensor x = parameter("x", model, TOKENS, WIDTH).value();
         Parameters leaves = new Parameters(List.of(Parameter.of("w", w, model)));
         AtomicInteger calls = new AtomicInteger();
         try (Tape tape = Tape.recording(memory, leaves)) {

@@ -129,8 +129,7 @@ class DropoutTest extends OpTest {
 
     @Test
     void refusesAProbabilityOfOneOrMore() {
-        IllegalArgumentException e =
-                assertThrows(IllegalArgumentException.class, () -> mask(1f, STEP, 1, 3, 0, 1));
+        IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> mask(1f, STEP, 1, 3, 0, 1));
         assertEquals("Dropout: p should be from 0 to below 1, found 1.0", e.getMessage());
         assertThrows(IllegalArgumentException.class, () -> mask(Float.NaN, STEP, 1, 3, 0, 1));
         assertThrows(IllegalArgumentException.class, () -> mask(-0.1f, STEP, 1, 3, 0, 1));

@@ -13,14 +13,14 @@ class LinearTest extends OpTest {
         return List.of(
                 trainable("one row", 1, 7, 5),
                 trainable("as few rows as are taken row by row", 3, 35, 9),
-                trainable("more rows than a tile has", 7, 5, 33),
+                trainable("more rows than are taken one by one", 11, 5, 33),
                 trainable("one input and one output", 9, 1, 1),
                 frozen(DType.F32, 1, 37, 6),
-                frozen(DType.F32, 8, 37, 6),
+                frozen(DType.F32, 9, 37, 6),
                 frozen(DType.F16, 1, 37, 6),
-                frozen(DType.F16, 8, 37, 6),
+                frozen(DType.F16, 9, 37, 6),
                 frozen(DType.BF16, 1, 37, 6),
-                frozen(DType.BF16, 8, 37, 6));
+                frozen(DType.BF16, 9, 37, 6));
     }
 
     private static OpCase trainable(String what, int rows, int in, int out) {

@@ -92,8 +92,8 @@ class RopeTest extends OpTest {
             Tape tape = Tape.inference(step);
             Tensor q = step.activations().empty(DType.F32, Shape.of(5, 4));
             Sequences sequences = Sequences.of(step.activations(), 0, 5);
-            IllegalArgumentException e = assertThrows(
-                    IllegalArgumentException.class, () -> Rope.apply(tape, q, q, table, sequences));
+            IllegalArgumentException e =
+                    assertThrows(IllegalArgumentException.class, () -> Rope.apply(tape, q, q, table, sequences));
             assertEquals(
                     "Rope: a document has 5 positions, the table was made for 4: cut the document, or load the model for"
                             + " longer ones",
@@ -111,8 +111,8 @@ class RopeTest extends OpTest {
             Tensor q = step.activations().empty(DType.F32, Shape.of(2, 16));
             Tensor k = step.activations().empty(DType.F32, Shape.of(2, 12));
             Sequences sequences = Sequences.of(step.activations(), 0, 2);
-            IllegalArgumentException e = assertThrows(
-                    IllegalArgumentException.class, () -> Rope.apply(tape, q, k, table, sequences));
+            IllegalArgumentException e =
+                    assertThrows(IllegalArgumentException.class, () -> Rope.apply(tape, q, k, table, sequences));
             assertEquals("Rope: k should be [T, K·D] with D = 8, found F32 [2, 12]", e.getMessage());
         }
     }

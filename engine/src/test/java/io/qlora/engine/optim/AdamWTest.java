@@ -107,8 +107,10 @@ class AdamWTest extends OpTest {
     @Test
     void aRateFactorMultipliesTheLearningRateOfItsParameterAlone() {
         Parameter a = parameter("same", 20);
-        Parameter b = new Parameter("same", memory.empty(DType.F32, 20).set(a.value().toFloats()), a.gradient());
-        Parameter alone = new Parameter("same", memory.empty(DType.F32, 20).set(a.value().toFloats()), a.gradient());
+        Parameter b =
+                new Parameter("same", memory.empty(DType.F32, 20).set(a.value().toFloats()), a.gradient());
+        Parameter alone =
+                new Parameter("same", memory.empty(DType.F32, 20).set(a.value().toFloats()), a.gradient());
         a.gradient().set(gradient(a, 1));
         new AdamW(new Parameters(List.of(a, b)), DECAYING, memory, p -> p == b ? 16 : 1).step(1e-3, 1f);
         new AdamW(new Parameters(List.of(alone)), DECAYING, memory).step(16e-3, 1f);

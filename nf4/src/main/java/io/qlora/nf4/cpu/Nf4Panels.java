@@ -93,11 +93,12 @@ public final class Nf4Panels {
                 IntVector word = IntVector.fromArray(INTS, words, start + k * NR + column);
                 FloatVector scale = FloatVector.fromArray(FLOATS, scales, k / WORD * NR + column);
                 int at = k * WORD * NR + column;
-                for (int end = at + WORD * NR; at < end; at += 2 * NR) { // a byte of each word: its high code, its low one
-                    IntVector high = word.lanewise(VectorOperators.LSHR, 4);
+                for (int bit = 0; bit < 32; bit += 8) { // a byte of each word: its high code, its low one
+                    IntVector high = word.lanewise(VectorOperators.LSHR, bit + 4);
+                    IntVector low = word.lanewise(VectorOperators.LSHR, bit);
                     store(high, table0, table1, table2, table3, scale, panel, at);
-                    store(word, table0, table1, table2, table3, scale, panel, at + NR);
-                    word = word.lanewise(VectorOperators.LSHR, 8);
+                    store(low, table0, table1, table2, table3, scale, panel, at + NR);
+                    at += 2 * NR;
                 }
             }
         }

@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.Reader;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -72,6 +73,15 @@ public final class DataFile {
         }
     }
 
+    /** The rest of {@code reader} behind a byte order mark, if it begins with one. */
+    private static Reader afterMark(BufferedReader reader) throws IOException {
+        reader.mark(1);
+        if (reader.read() != '\uFEFF') {
+            reader.reset();
+        }
+        return reader;
+    }
+
     private static List<Row> lines(Path file) throws IOException {
         List<Row> rows = new ArrayList<>();
         try (BufferedReader reader = Files.newBufferedReader(file, StandardCharsets.UTF_8)) {
@@ -101,7 +111,8 @@ public final class DataFile {
 
     private static List<Row> array(Path file) throws IOException {
         List<Row> rows = new ArrayList<>();
-        try (JsonParser parser = MAPPER.createParser(Files.newBufferedReader(file))) {
+        try (BufferedReader reader = Files.newBufferedReader(file);
+                JsonParser parser = MAPPER.createParser(afterMark(reader))) {
             parser.nextToken();
             while (parser.nextToken() != JsonToken.END_ARRAY) {
                 JsonLocation at = parser.currentTokenLocation();

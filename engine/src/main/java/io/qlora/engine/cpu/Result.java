@@ -12,7 +12,7 @@ import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.FloatVector;
 
 /** Where the result of {@link MatMul} goes: to a tensor or its transpose, over or onto what is there. */
-final class Product {
+final class Result {
 
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
     private static final int NR = MicroKernel.COLUMNS;
@@ -22,7 +22,7 @@ final class Product {
     private final boolean transposed;
     private final boolean accumulate;
 
-    private Product(Tensor c, boolean transposed, boolean accumulate) {
+    private Result(Tensor c, boolean transposed, boolean accumulate) {
         Shapes.matrix(c, DType.F32, -1, -1, "MatMul", "result");
         this.c = c;
         this.segment = c.segment();
@@ -30,12 +30,12 @@ final class Product {
         this.accumulate = accumulate;
     }
 
-    static Product of(Tensor c, boolean accumulate) {
-        return new Product(c, false, accumulate);
+    static Result of(Tensor c, boolean accumulate) {
+        return new Result(c, false, accumulate);
     }
 
-    static Product transposed(Tensor c, boolean accumulate) {
-        return new Product(c, true, accumulate);
+    static Result transposed(Tensor c, boolean accumulate) {
+        return new Result(c, true, accumulate);
     }
 
     /** Rows of the product, which are columns of the tensor if that is transposed. */

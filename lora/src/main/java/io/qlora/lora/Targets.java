@@ -1,0 +1,75 @@
+package io.qlora.lora;
+
+import io.qlora.engine.nn.AdaptableLinear;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Collectors;
+
+/**
+ * The linears of a model that a configuration means.
+ *
+ * @param sites of the model's linears, counted over all of them: their index in it keys what is random in their adapters
+ */
+record Targets(List<? extends AdaptableLinear> linears, List<Integer> sites) {
+
+    /**
+     * The linears that {@code config} means.
+     *
+     * @throws IllegalArgumentException if it means none, naming what there is
+     */
+    static Targets of(LoraConfig config, List<? extends AdaptableLinear> linears) {
+        List<Integer> sites = new ArrayList<>();
+        for (int i = 0; i < linears.size(); i++) {
+            if (config.targets(linears.get(i).name())) {
+                sites.add(i);
+            }
+        }
+        if (sites.isEmpty()) {
+            throw new IllegalArgumentException(describe(config) + " should match linears of the model, found none among "
+                    + kinds(linears) + (linears.isEmpty() ? "" : ", such as " + linears.getFirst().name()));
+        }
+        return new Targets(List.copyOf(linears), List.copyOf(sites));
+    }
+
+    private static String describe(LoraConfig config) {
+        String layers = config.layersToTransform().isEmpty() ? "" : " in layers " + config.layersToTransform();
+        return switch (config.targetModules()) {
+            case TargetModules.Names names -> "target_modules " + names.names() + layers;
+            case TargetModules.Regex regex -> "target_modules, the regular expression \"" + regex.pattern() + "\",";
+            case TargetModules.AllLinear _ -> "target_modules " + TargetModules.ALL_LINEAR;
+        };
+    }
+
+    /** Of a list of names, those that mean no linear. */
+    static List<String> unmatched(LoraConfig config, List<? extends AdaptableLinear> linears) {
+        if (!(config.targetModules() instanceof TargetModules.Names names)) {
+            return List.of();
+        }
+        return names.names().stream()
+                .filter(name -> linears.stream()
+                        .noneMatch(linear -> TargetModules.of(name).matches(linear.name())))
+                .toList();
+    }
+
+    private static String kinds(List<? extends AdaptableLinear> linears) {
+        return linears.stream().map(linear -> lastName(linear.name())).distinct().collect(Collectors.joining(", "));
+    }
+
+    private static String lastName(String module) {
+        return module.substring(module.lastIndexOf('.') + 1);
+    }
+
+    /** A list of names that means these linears and, of this model, no others: the last parts of theirs, if that will do. */
+    List<String> names() {
+        List<String> names = sites.stream()
+                .map(site -> lastName(linears.get(site).name()))
+                .distinct()
+                .sorted()
+                .toList();
+        TargetModules.Names last = new TargetModules.Names(names);
+        long meant = linears.stream().filter(linear -> last.matches(linear.name())).count();
+        return meant == sites.size()
+                ? names
+                : sites.stream().map(site -> linears.get(site).name()).sorted().toList();
+    }
+}

@@ -1,0 +1,213 @@
+package io.qlora.trainer;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.qlora.llama.LoadOptions;
+import io.qlora.lora.LoraConfig;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Runs from files to files, on the tiny model of random weights. */
+class TrainingRunTest {
+
+    private static final Path MODEL = Path.of("../llama-loader/src/test/resources/models/tiny");
+
+    @TempDir
+    Path folder;
+
+    private Path data;
+
+    @BeforeEach
+    void writeData() throws IOException {
+        StringBuilder lines = new StringBuilder();
+        for (int i = 0; i < 24; i++) {
+            String word = "word" + (char) ('a' + i);
+            lines.append("{\"instruction\": \"Repeat.\", \"input\": \"").append(word);
+            lines.append("\", \"output\": \"").append(word).append(" ".repeat(i % 5)).append("!\"}\n");
+        }
+        data = Files.writeString(folder.resolve("data.jsonl"), lines);
+    }
+
+    private static TrainingConfig.Builder training() {
+        return TrainingConfig.builder().learningRate(5e-3).batchSize(2).gradientAccumulationSteps(2).maxSteps(8);
+    }
+
+    private RunOptions options(Path output, TrainingConfig config, double evalSplit, Path resume) {
+        LoraConfig lora = LoraConfig.builder().r(4).loraAlpha(8).loraDropout(0.1).build();
+        return new RunOptions(
+                MODEL, List.of(data), List.of(), evalSplit, output, 0, true, lora, LoadOptions.defaults(), config, 2, resume);
+    }
+
+    private Trainer.Outcome train(Path output, TrainingConfig config, Path resume, TrainingListener listener)
+            throws IOException {
+        return TrainingRun.prepare(options(output, config, 0, resume)).run(listener);
+    }
+
+    private static byte[] adapter(Path directory) throws IOException {
+        return Files.readAllBytes(directory.resolve("adapter_model.safetensors"));
+    }
+
+    @Test
+    void twiceTheSameRunGivesTheSameBytes() throws IOException {
+        Path first = folder.resolve("first");
+        Path second = folder.resolve("second");
+        train(first, training().build(), null, new TrainingListener() {});
+        train(second, training().build(), null, new TrainingListener() {});
+        assertArrayEquals(adapter(first), adapter(second));
+    }
+
+    @Test
+    void aRunThatDiedAndWasResumedEndsWithTheSameBytes() throws IOException {
+        Path whole = folder.resolve("whole");
+        train(whole, training().saveSteps(3).build(), null, new TrainingListener() {});
+        Path died = folder.resolve("died");
+        class Death extends RuntimeException {
+            private static final long serialVersionUID = 1L;
+        }
+        assertThrows(Death.class, () -> train(died, training().saveSteps(3).build(), null, new TrainingListener() {
+            @Override
+            public void onStep(StepReport report) {
+                if (report.step() == 5) {
+                    throw new Death();
+                }
+            }
+        }));
+        assertFalse(Files.exists(died.resolve("adapter_model.safetensors")));
+        Trainer.Outcome outcome =
+                train(died, training().saveSteps(3).build(), RunOptions.LATEST, new TrainingListener() {});
+        assertEquals(8, outcome.steps());
+        assertArrayEquals(adapter(whole), adapter(died));
+        assertEquals(losses(whole), losses(died));
+    }
+
+    private static List<String> losses(Path output) throws IOException {
+        List<String> losses = new ArrayList<>();
+        for (JsonNode line : MetricsLog.read(output.resolve("metrics.jsonl"))) {
+            losses.add(line.path("step") + " " + line.path("loss"));
+        }
+        return losses;
+    }
+
+    @Test
+    void aRunThatIsToldToStopSavesAndCanGoOn() throws IOException {
+        Path whole = folder.resolve("whole");
+        train(whole, training().build(), null, new TrainingListener() {});
+        Path stopped = folder.resolve("stopped");
+        TrainingRun run = TrainingRun.prepare(options(stopped, training().build(), 0, null));
+        Trainer.Outcome outcome = run.run(new TrainingListener() {
+            @Override
+            public void onStep(StepReport report) {
+                if (report.step() == 4) {
+                    run.requestStop();
+                }
+            }
+        });
+        assertTrue(outcome.stopped());
+        assertEquals(4, outcome.steps());
+        assertTrue(Files.exists(stopped.resolve("adapter_model.safetensors")));
+        train(stopped, training().build(), RunOptions.LATEST, new TrainingListener() {});
+        assertArrayEquals(adapter(whole), adapter(stopped));
+    }
+
+    @Test
+    void aCheckpointOfAnotherRunIsRefused() throws IOException {
+        Path output = folder.resolve("output");
+        train(output, training().saveSteps(3).build(), null, new TrainingListener() {});
+        IllegalArgumentException e = assertThrows(
+                IllegalArgumentException.class,
+                () -> train(
+                        output,
+                        training().saveSteps(3).learningRate(1e-3).build(),
+                        RunOptions.LATEST,
+                        new TrainingListener() {}));
+        assertTrue(e.getMessage().contains("learning_rate 0.005"), e.getMessage());
+    }
+
+    @Test
+    void anOutputDirectoryThatHoldsSomethingIsLeftAlone() throws IOException {
+        Path output = Files.createDirectory(folder.resolve("output"));
+        Path precious = Files.writeString(output.resolve("precious"), "x");
+        IllegalArgumentException e = assertThrows(
+                IllegalArgumentException.class,
+                () -> train(output, training().build(), null, new TrainingListener() {}));
+        assertTrue(e.getMessage().contains("not empty"), e.getMessage());
+        assertEquals("x", Files.readString(precious));
+    }
+
+    @Test
+    void aStepThatIsNotFiniteStopsTheRunAndKeepsTheAdapterBeforeIt() throws IOException {
+        Path output = folder.resolve("output");
+        TrainingConfig config =
+                training().learningRate(1e30).maxGradNorm(0).maxSteps(50).build();
+        NonFiniteException e =
+                assertThrows(NonFiniteException.class, () -> train(output, config, null, new TrainingListener() {}));
+        assertTrue(e.getMessage().startsWith("step " + e.step() + ": "), e.getMessage());
+        assertTrue(e.getMessage().contains("not finite"), e.getMessage());
+        try (FineTuner tuner = FineTuner.on(MODEL).adapter(output).open()) {
+            tuner.adapter().parameters().forEach(parameter -> {
+                for (float value : parameter.value().toFloats()) {
+                    assertTrue(Float.isFinite(value), parameter.name());
+                }
+            });
+        }
+    }
+
+    @Test
+    void thePlanIsWhatTheRunTakes() throws IOException {
+        Path output = folder.resolve("output");
+        TrainingRun run = TrainingRun.prepare(options(output, training().build(), 4, null));
+        long[] taken = new long[2];
+        run.run(new TrainingListener() {
+            @Override
+            public void onLoaded(FineTuner tuner) {
+                taken[0] = tuner.model().weightBytes();
+            }
+        });
+        assertEquals(taken[0], run.plan().weights());
+        assertEquals(run.plan().trainable() * 8, run.plan().adapter());
+        assertEquals(run.plan().trainable() * 8, run.plan().optimizer());
+        assertTrue(run.plan().activations() > 0);
+    }
+
+    @Test
+    void anEvaluationSplitIsHeldOut() throws IOException {
+        TrainingRun run = TrainingRun.prepare(options(folder.resolve("output"), training().build(), 0.25, null));
+        assertEquals(18, run.train().size());
+        assertEquals(6, run.eval().size());
+        assertTrue(run.train().documents().stream().noneMatch(run.eval().documents()::contains));
+    }
+
+    @Test
+    void twoModelsTrainedOnTwoThreadsDoNotDisturbEachOther() throws Exception {
+        List<byte[]> alone = List.of(fineTune("alone-1", 1), fineTune("alone-2", 2));
+        try (ExecutorService threads = Executors.newFixedThreadPool(2)) {
+            Future<byte[]> first = threads.submit(() -> fineTune("together-1", 1));
+            Future<byte[]> second = threads.submit(() -> fineTune("together-2", 2));
+            assertArrayEquals(alone.get(0), first.get());
+            assertArrayEquals(alone.get(1), second.get());
+        }
+    }
+
+    private byte[] fineTune(String name, long seed) throws IOException {
+        Path output = folder.resolve(name);
+        try (FineTuner tuner = FineTuner.on(MODEL).seed(seed).open()) {
+            tuner.train(tuner.read(data), training().seed(seed).build());
+            tuner.save(output);
+        }
+        return adapter(output);
+    }
+}

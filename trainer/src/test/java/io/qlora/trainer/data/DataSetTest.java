@@ -1,0 +1,178 @@
+package io.qlora.trainer.data;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class DataSetTest {
+
+    /** A character is its own id. */
+    private static final Encoding CHARACTERS = new Encoding() {
+        @Override
+        public int[] encode(String text) {
+            return text.chars().toArray();
+        }
+
+        @Override
+        public int bos() {
+            return 1;
+        }
+
+        @Override
+        public int eos() {
+            return 2;
+        }
+    };
+
+    @TempDir
+    Path folder;
+
+    private Path file(String name, String content) throws IOException {
+        return Files.writeString(folder.resolve(name), content);
+    }
+
+    private DataSet read(Path file, int maxLength) throws IOException {
+        return DataSet.read(List.of(file), CHARACTERS, maxLength, true);
+    }
+
+    @Test
+    void aCompletionAloneIsLearntWithItsEnd() throws IOException {
+        DataSet data = read(file("a.jsonl", "{\"prompt\": \"ab\", \"completion\": \"cd\"}\n"), 100);
+        Document document = data.documents().getFirst();
+        assertArrayEquals(new int[] {1, 'a', 'b', 'c', 'd', 2}, document.ids());
+        assertArrayEquals(new boolean[] {false, false, false, true, true, true}, document.targets());
+    }
+
+    @Test
+    void promptsAreLearntTooWhenAskedFor() throws IOException {
+        Path file = file("a.jsonl", "{\"prompt\": \"ab\", \"completion\": \"cd\"}\n");
+        Document document = DataSet.read(List.of(file), CHARACTERS, 100, false).documents().getFirst();
+        assertEquals(5, document.targetCount());
+    }
+
+    @Test
+    void allOfATextIsLearntButItsBeginning() throws IOException {
+        Document document = read(file("a.jsonl", "{\"text\": \"abc\"}"), 100).documents().getFirst();
+        assertArrayEquals(new int[] {1, 'a', 'b', 'c', 2}, document.ids());
+        assertEquals(4, document.targetCount());
+    }
+
+    @Test
+    void anInstructionBecomesTheDocumentedPrompt() throws IOException {
+        Path file = file(
+                "a.json",
+                "[{\"instruction\": \"Do\", \"input\": \"it\", \"output\": \"!\"}, {\"instruction\": \"Do\", \"output\": \"!\"},"
+                        + " {\"instruction\": \"Do\", \"input\": \"\", \"output\": \"!\"}]");
+        List<Row> rows = DataFile.read(file);
+        assertEquals(
+                new Row.Completion("### Instruction:\nDo\n\n### Input:\nit\n\n### Response:\n", "!"), rows.get(0).content());
+        assertEquals(new Row.Completion("### Instruction:\nDo\n\n### Response:\n", "!"), rows.get(1).content());
+        assertEquals(rows.get(1).content(), rows.get(2).content());
+    }
+
+    @Test
+    void longDocumentsAreCutAndCountedAndThoseWithoutTargetsAreNamed() throws IOException {
+        Path file = file(
+                "a.jsonl",
+                "{\"prompt\": \"ab\", \"completion\": \"cdefgh\"}\n\n{\"prompt\": \"abcdefgh\", \"completion\": \"i\"}\n");
+        DataSet data = read(file, 6);
+        assertEquals(1, data.size());
+        assertEquals(2, data.cut());
+        assertArrayEquals(new int[] {1, 'a', 'b', 'c', 'd', 'e'}, data.documents().getFirst().ids());
+        assertEquals(List.of(file + ", line 3"), data.dropped());
+    }
+
+    @Test
+    void aTextFileIsDividedAndNothingIsLost() throws IOException {
+        String text = "abcdefghij";
+        DataSet data = read(file("a.txt", text), 5);
+        assertEquals(0, data.cut());
+        int[] joined = data.documents().stream()
+                .flatMapToInt(document -> IntStream.of(document.ids()).skip(1))
+                .toArray();
+        assertArrayEquals(IntStream.concat(text.chars(), IntStream.of(2)).toArray(), joined);
+        assertTrue(data.documents().stream().allMatch(document -> document.ids()[0] == 1 && document.length() <= 5));
+    }
+
+    @Test
+    void aMarkAtTheStartOfAFileIsNoData() throws IOException {
+        assertEquals(1, read(file("a.jsonl", "\uFEFF{\"text\": \"abc\"}\r\n"), 100).size());
+        assertEquals(1, read(file("b.json", "\uFEFF [{\"text\": \"abc\"}]"), 100).size());
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            quoteCharacter = '\0',
+            value = {
+                "{\"text\": \"a\"}~{\"text\": | line 2: not valid JSON",
+                "{\"text\": \"a\"}~[1] | line 2: expected an object",
+                "{\"texts\": \"a\"} | found the fields [texts]",
+                "{\"text\": 5} | \"text\" should be a string, found NUMBER",
+                "{\"prompt\": \"a\", \"completion\": null} | \"completion\" should be a string, found NULL",
+                "{\"messages\": []} | not supported yet",
+                "{\"conversations\": []} | not supported yet",
+                "{\"text\": \"a\"} {\"text\": \"b\"} | more than one JSON value",
+                "{\"text\": \"a\", \"text\": \"b\"} | Duplicate field 'text'",
+                "~ | no records",
+                "[] | no records",
+                "[{\"text\": \"a\"} | not valid JSON",
+                "[{\"text\": \"a\"}] x | not valid JSON",
+            })
+    void whatCannotBeLearntIsRefusedInASentence(String content, String expected) throws IOException {
+        Path file = file("bad.jsonl", content.replace('~', '\n'));
+        DataException e = assertThrows(DataException.class, () -> read(file, 100));
+        assertTrue(e.getMessage().contains(expected), e.getMessage());
+        assertTrue(e.getMessage().contains("bad.jsonl"), e.getMessage());
+    }
+
+    @Test
+    void aSetWithNoTargetsLeftIsRefused() throws IOException {
+        Path file = file("a.jsonl", "{\"prompt\": \"abcdefgh\", \"completion\": \"i\"}\n");
+        DataException e = assertThrows(DataException.class, () -> read(file, 4));
+        assertTrue(e.getMessage().contains("--max-length 4"), e.getMessage());
+    }
+
+    @Test
+    void missingFilesAndFilesThatAreNoTextAreNamed() throws IOException {
+        assertThrows(DataException.class, () -> read(folder.resolve("none.jsonl"), 100));
+        assertThrows(DataException.class, () -> read(folder, 100));
+        Path binary = Files.write(folder.resolve("b.jsonl"), new byte[] {(byte) 0xFF, (byte) 0xFE, 0, 1});
+        DataException e = assertThrows(DataException.class, () -> read(binary, 100));
+        assertTrue(e.getMessage().contains("UTF-8"), e.getMessage());
+    }
+
+    @Test
+    void everyEpochHasEveryDocumentOnceInAnOrderOfItsOwn() {
+        List<Document> documents = IntStream.range(0, 10)
+                .mapToObj(i -> new Document(new int[] {i, i}, new boolean[] {false, true}))
+                .toList();
+        Batches batches = new Batches(DataSet.of(documents), 4, 7);
+        assertEquals(3, batches.stepsPerEpoch());
+        List<Integer> first = epoch(batches, 1);
+        List<Integer> second = epoch(batches, 4);
+        assertEquals(IntStream.range(0, 10).boxed().toList(), first.stream().sorted().toList());
+        assertEquals(IntStream.range(0, 10).boxed().toList(), second.stream().sorted().toList());
+        assertTrue(!first.equals(second), "both epochs have the order " + first);
+        assertEquals(second, epoch(new Batches(DataSet.of(documents), 4, 7), 4), "a resumed run sees another order");
+    }
+
+    private static List<Integer> epoch(Batches batches, long from) {
+        return IntStream.range(0, 3)
+                .boxed()
+                .flatMap(i -> batches.step(from + i).stream())
+                .map(document -> document.ids()[0])
+                .toList();
+    }
+}
