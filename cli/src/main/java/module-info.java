@@ -1,9 +1,11 @@
 /** The command line {@code qlora}: each subcommand is a thin shell over public API. Exports nothing. */
 module io.qlora.cli {
+    requires io.qlora.trainer;
     requires com.fasterxml.jackson.databind;
     requires info.picocli;
     requires java.management;
     requires jdk.management;
+    requires me.tongfei.progressbar;
     requires static jdk.incubator.vector;
 
     opens io.qlora.cli to

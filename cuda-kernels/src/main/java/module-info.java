@@ -1,6 +1,8 @@
 /** The CUDA backend: kernels, and the driver seen from Java. Found by the engine as a service. */
 module io.qlora.cuda {
     requires transitive io.qlora.engine;
+    requires io.qlora.lora;
+    requires io.qlora.quantization;
     requires static jcuda;
 
     exports io.qlora.cuda;

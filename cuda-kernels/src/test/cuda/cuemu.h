@@ -37,7 +37,7 @@
 #define __constant__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 #define __shared__ static // blocks run one after another: what is one per function is one per block
 
 struct dim3 {
@@ -291,7 +291,8 @@ template <class T> T __ldg(const T *p) { return *p; }
 inline unsigned __float_as_uint(float f) { unsigned u; memcpy(&u, &f, 4); return u; }
 inline float __uint_as_float(unsigned u) { float f; memcpy(&f, &u, 4); return f; }
 inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)(((uint64_t)a * b) >> 32); }
-inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+inline float __fmul_rn(float x, float y) { return x * y; } // built with -ffp-contract=off
+inline float __fadd_rn(float x, float y) { return x + y; }
 
 // ---- the PTX instructions that common.cuh wraps -----------------------------------------------------------------------
 

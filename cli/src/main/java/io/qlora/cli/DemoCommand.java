@@ -89,7 +89,7 @@ final class DemoCommand implements Callable<Integer> {
                 .scheduler(LearningRate.Schedule.COSINE)
                 .warmupRatio(0.05)
                 .batchSize(16)
-                .numTrainEpochs(3)
+                .numTrainEpochs(4)
                 .evalSteps(100)
                 .loggingSteps(25)
                 .build();

@@ -63,7 +63,7 @@ final class DemoWorld {
 
     private DemoWorld() {}
 
-    /** Two or three facts and what somebody says of them afterwards: text of about 60 words. */
+    /** Two or three facts, and all that follows from them in any order: text of about 60 words. */
     static String story(Random random) {
         List<Fact> facts = facts(random, 2 + random.nextInt(2));
         List<String> sentences = new ArrayList<>();
@@ -75,20 +75,18 @@ final class DemoWorld {
             recalled.add(fact.ownerOf());
         }
         Collections.shuffle(recalled, random);
-        sentences.add(pick(PEOPLE, random) + " looks around.");
-        sentences.addAll(recalled.subList(0, 3 + random.nextInt(recalled.size() - 2)));
+        sentences.addAll(recalled);
         return String.join(" ", sentences);
     }
 
-    /** A question about one of two facts. */
+    /** A question about a fact. */
     static Question question(Random random) {
-        List<Fact> facts = facts(random, 2);
-        String input = facts.get(0).told(random) + " " + facts.get(1).told(random);
-        Fact asked = facts.get(random.nextInt(2));
+        Fact fact = facts(random, 1).getFirst();
+        String input = fact.told(random);
         return switch (random.nextInt(3)) {
-            case 0 -> new Question("What colour is the " + asked.thing + "?", input, asked.colourOf());
-            case 1 -> new Question("Where is the " + asked.thing + "?", input, asked.placeOf());
-            default -> new Question("Who owns the " + asked.thing + "?", input, asked.ownerOf());
+            case 0 -> new Question("What colour is the " + fact.thing + "?", input, fact.colourOf());
+            case 1 -> new Question("Where is the " + fact.thing + "?", input, fact.placeOf());
+            default -> new Question("Who owns the " + fact.thing + "?", input, fact.ownerOf());
         };
     }
 
@@ -108,9 +106,5 @@ final class DemoWorld {
         List<String> shuffled = new ArrayList<>(from);
         Collections.shuffle(shuffled, random);
         return shuffled.subList(0, count);
-    }
-
-    private static String pick(List<String> from, Random random) {
-        return from.get(random.nextInt(from.size()));
     }
 }

@@ -25,7 +25,8 @@ final class LoraOptions {
             arity = "1..*",
             defaultValue = "all-linear",
             paramLabel = "NAME",
-            description = "Names such as q_proj v_proj, all-linear, or one regular expression (default ${DEFAULT-VALUE}).")
+            description =
+                    "Names such as q_proj v_proj, all-linear, or one regular expression (default ${DEFAULT-VALUE}).")
     private List<String> targetModules;
 
     @Option(names = "--use-rslora", description = "Scale by alpha / √rank instead of alpha / rank.")

@@ -1,7 +1,10 @@
 package io.qlora.cli;
 
 import com.sun.management.OperatingSystemMXBean;
+import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import jdk.incubator.vector.FloatVector;
 
 /**
@@ -45,6 +48,19 @@ record Machine(
     String summary(int threads) {
         String vectors = vectorModule ? vectorBits + "-bit vectors" : "no vectors, so slow (see qlora doctor)";
         return "qlora    JDK " + jdk + ", CPU, " + threads + (threads == 1 ? " thread, " : " threads, ") + vectors;
+    }
+
+    /** The most memory that this process has had resident so far, bytes; 0 where the system does not tell. */
+    static long peakResidentBytes() throws IOException {
+        Path status = Path.of("/proc/self/status");
+        if (!Files.exists(status)) {
+            return 0;
+        }
+        return Files.readAllLines(status).stream()
+                .filter(line -> line.startsWith("VmHWM:"))
+                .mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")) << 10)
+                .findFirst()
+                .orElse(0);
     }
 
     /** Apart, because it can be loaded only where the module is. */

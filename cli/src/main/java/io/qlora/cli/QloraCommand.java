@@ -19,6 +19,7 @@ import picocli.CommandLine.Spec;
             GenerateCommand.class,
             InspectCommand.class,
             DoctorCommand.class,
+            BenchCommand.class,
             DemoCommand.class,
             MakeDemoModelCommand.class
         },

@@ -44,6 +44,12 @@ final class Relaunch {
     private static final List<String> FLAGS =
             List.of("--add-modules=" + VECTOR_MODULE, "--enable-native-access=ALL-UNNAMED", "-D" + MARK + "=true");
 
+    /**
+     * Tensors are not on the heap, so little lives there; but until the compiler has been through the kernels their vectors
+     * are objects, and a collector that may will let gigabytes of them lie. A small nursery keeps the process small.
+     */
+    private static final List<String> SMALL_HEAP = List.of("-XX:+UseSerialGC", "-Xmn48m");
+
     /** The variables from which a JVM or its launcher takes arguments. */
     private static final List<String> OPTION_VARIABLES =
             List.of("JDK_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS");
@@ -85,11 +91,19 @@ final class Relaunch {
         return jvmArgument.startsWith("-agentlib:jdwp") || jvmArgument.startsWith("-Xrunjdwp");
     }
 
+    /** Whether the user has opinions of his own on collector or nursery. */
+    private static boolean choosesHeap(String jvmArgument) {
+        return jvmArgument.matches("-XX:\\+Use\\w*GC|-Xmn.*|-XX:(Max)?NewSize=.*|-XX:NewRatio=.*");
+    }
+
     static List<String> command(Path java, List<String> jvmArguments, String classPath, String[] args) {
         List<String> command = new ArrayList<>();
         command.add(java.toString());
         command.addAll(jvmArguments);
         command.addAll(FLAGS);
+        if (jvmArguments.stream().noneMatch(Relaunch::choosesHeap)) {
+            command.addAll(SMALL_HEAP);
+        }
         command.addAll(List.of("-cp", classPath, Main.class.getName()));
         command.addAll(Arrays.asList(args));
         return List.copyOf(command);

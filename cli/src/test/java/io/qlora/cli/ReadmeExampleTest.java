@@ -30,7 +30,8 @@ class ReadmeExampleTest {
 
     @Test
     void compilesAndLeavesAnAdapter() throws Exception {
-        Matcher block = Pattern.compile("```java\n(.*?)```", Pattern.DOTALL).matcher(Files.readString(ROOT.resolve("README.md")));
+        Matcher block = Pattern.compile("```java\n(.*?)```", Pattern.DOTALL)
+                .matcher(Files.readString(ROOT.resolve("README.md")));
         assertTrue(block.find(), "the README has no Java example");
         String source = "import io.qlora.lora.*; import io.qlora.trainer.*; import java.nio.file.Path;\n"
                 + "public class Example { public static void run(Path model, Path data, Path output) throws Exception {\n"
@@ -49,15 +50,17 @@ class ReadmeExampleTest {
 
     private void compile(String source) {
         JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
-        JavaFileObject file = new SimpleJavaFileObject(URI.create("string:///Example.java"), JavaFileObject.Kind.SOURCE) {
-            @Override
-            public CharSequence getCharContent(boolean ignoreEncodingErrors) {
-                return source;
-            }
-        };
+        JavaFileObject file =
+                new SimpleJavaFileObject(URI.create("string:///Example.java"), JavaFileObject.Kind.SOURCE) {
+                    @Override
+                    public CharSequence getCharContent(boolean ignoreEncodingErrors) {
+                        return source;
+                    }
+                };
         StringWriter messages = new StringWriter();
         List<String> options = List.of("-d", folder.toString(), "-classpath", System.getProperty("java.class.path"));
-        boolean compiled = compiler.getTask(messages, null, null, options, null, List.of(file)).call();
+        boolean compiled = compiler.getTask(messages, null, null, options, null, List.of(file))
+                .call();
         assertEquals(true, compiled, messages::toString);
     }
 }

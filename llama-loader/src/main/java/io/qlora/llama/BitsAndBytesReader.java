@@ -104,7 +104,8 @@ final class BitsAndBytesReader {
         }
         MappedTensor codes = file.map(spec.name(), device);
         mapped.add(codes);
-        return new Tensor(DType.U8, Shape.of(expected), new HostBuffer(codes.tensor().segment()), device);
+        return new Tensor(
+                DType.U8, Shape.of(expected), new HostBuffer(codes.tensor().segment()), device);
     }
 
     private Nf4Weight.Absmax absmax(Layout.Spec spec) throws IOException {
@@ -127,9 +128,7 @@ final class BitsAndBytesReader {
         SafetensorsFile file = files.file(spec.name() + NF4, "the quantisation's parameters");
         String what = "tensor " + spec.name() + NF4;
         JsonFields state = new JsonFields(
-                file.path(),
-                what + ": ",
-                JsonFiles.parseObject(file.path(), what, file.readBytes(spec.name() + NF4)));
+                file.path(), what + ": ", JsonFiles.parseObject(file.path(), what, file.readBytes(spec.name() + NF4)));
         if (!state.text("quant_type").orElse("").equals("nf4")) {
             throw state.bad("quant_type", "\"nf4\"");
         }

@@ -67,7 +67,8 @@ final class ConfigReader {
 
     private void requireLlama() throws MalformedFileException {
         JsonNode architectures = fields.object().path("architectures");
-        boolean known = architectures.isMissingNode() || architectures.isNull();
+        boolean unnamed = architectures.isMissingNode() || architectures.isNull();
+        boolean known = unnamed || (architectures.isArray() && architectures.isEmpty());
         for (JsonNode architecture : architectures) {
             known |= architecture.asText().equals("LlamaForCausalLM");
         }
@@ -133,14 +134,13 @@ final class ConfigReader {
         requireWholeHeadRotated(rope);
         double theta = rope.number("rope_theta").orElse(outer.orElse(10000));
         String key = rope.has("rope_type") ? "rope_type" : "type";
-        RopeParameters.Scaling scaling =
-                switch (rope.text(key).orElse("default")) {
-                    case "default" -> new RopeParameters.None();
-                    case "linear" -> new RopeParameters.Linear(positive(rope, "factor"));
-                    case "llama3" -> llama3(rope, positions);
-                    default -> throw rope.bad(
-                            key, "\"default\", \"linear\" or \"llama3\", the only ones that are computed here");
-                };
+        RopeParameters.Scaling scaling = switch (rope.text(key).orElse("default")) {
+            case "default" -> new RopeParameters.None();
+            case "linear" -> new RopeParameters.Linear(positive(rope, "factor"));
+            case "llama3" -> llama3(rope, positions);
+            default ->
+                throw rope.bad(key, "\"default\", \"linear\" or \"llama3\", the only ones that are computed here");
+        };
         return new RopeParameters(positive(rope.has("rope_theta") ? rope : fields, "rope_theta", theta), scaling);
     }
 
@@ -198,7 +198,6 @@ final class ConfigReader {
         if (!quantization.text("bnb_4bit_quant_type").orElse("fp4").equals("nf4")) {
             throw quantization.bad("bnb_4bit_quant_type", "\"nf4\", the only one that is read here", TAKE_16_BIT);
         }
-        return Optional.of(
-                new LlamaConfig.BitsAndBytes(quantization.flag("bnb_4bit_use_double_quant", false)));
+        return Optional.of(new LlamaConfig.BitsAndBytes(quantization.flag("bnb_4bit_use_double_quant", false)));
     }
 }

@@ -103,7 +103,7 @@ final class FileWeights implements WeightSource {
         }
     }
 
-    // As transformers 5 does: a head that is there and is not the embedding is a head of its own, whatever the config says.
+    // As in transformers 5, a head that is there and is not the embedding is one of its own, whatever the config says.
     @Override
     public boolean tied() throws IOException {
         Layout.Spec head = layout.head();

@@ -69,9 +69,8 @@ record JsonFields(Path file, String prefix, ObjectNode object) {
             return List.of();
         }
         JsonNode node = object.get(name);
-        List<JsonNode> nodes = node.isArray()
-                ? StreamSupport.stream(node.spliterator(), false).toList()
-                : List.of(node);
+        List<JsonNode> nodes =
+                node.isArray() ? StreamSupport.stream(node.spliterator(), false).toList() : List.of(node);
         if (!nodes.stream().allMatch(n -> n.isIntegralNumber() && n.canConvertToInt())) {
             throw bad(name, "a whole number or a list of them");
         }

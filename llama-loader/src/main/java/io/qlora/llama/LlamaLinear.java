@@ -43,8 +43,6 @@ final class LlamaLinear implements AdaptableLinear {
 
     /** The layer's output [T, out], of x [T, in]. */
     Tensor apply(Tape tape, Tensor x, Sequences sequences, StepKey step) {
-        return adapter == null
-                ? WeightLinear.apply(tape, x, weight)
-                : adapter.apply(tape, x, weight, sequences, step);
+        return adapter == null ? WeightLinear.apply(tape, x, weight) : adapter.apply(tape, x, weight, sequences, step);
     }
 }

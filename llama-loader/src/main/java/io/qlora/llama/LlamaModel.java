@@ -138,6 +138,16 @@ public final class LlamaModel implements AutoCloseable {
                 config, device, (memory, mapped) -> new TrainableWeights(config.tieWordEmbeddings(), memory, init));
     }
 
+    /**
+     * A frozen model of random weights, kept as a checkpoint's in {@link LlamaConfig#dtype} would be: for measuring.
+     *
+     * @param seed the same seed gives the same weights on every machine
+     */
+    public static LlamaModel synthetic(LlamaConfig config, LoadOptions options, long seed, CpuDevice device) {
+        return makeWithoutFiles(
+                config, device, (memory, mapped) -> new SyntheticWeights(config, options, seed, device, memory));
+    }
+
     private static LlamaModel makeWithoutFiles(LlamaConfig config, Device device, Opening opening) {
         try {
             return make(config, device, opening);
@@ -207,8 +217,7 @@ public final class LlamaModel implements AutoCloseable {
         LlamaLayer.Pass pass = new LlamaLayer.Pass(sequences, step, table(sequences.longest()));
         int heads = config.numAttentionHeads();
         int kvHeads = config.numKeyValueHeads();
-        LlamaLayer.Attending attending =
-                (inner, q, k, v) -> Attention.apply(inner, q, k, v, sequences, heads, kvHeads);
+        LlamaLayer.Attending attending = (inner, q, k, v) -> Attention.apply(inner, q, k, v, sequences, heads, kvHeads);
         boolean again = checkpointing || tape.leaves().list().isEmpty();
         Tensor x = Embedding.apply(tape, ids, embedding); // [T, C]
         for (LlamaLayer layer : layers) {
@@ -269,8 +278,8 @@ public final class LlamaModel implements AutoCloseable {
             x = Checkpoint.apply(
                     tape,
                     x,
-                    (inner, input) -> layer.forward(
-                            inner, input, pass, (t, q, k, v) -> cache.attend(t, index, q, k, v)));
+                    (inner, input) ->
+                            layer.forward(inner, input, pass, (t, q, k, v) -> cache.attend(t, index, q, k, v)));
         }
         Tensor last = x.rows(ids.length() - 1L, ids.length()); // [1, C]
         return logits(tape, RmsNorm.apply(tape, last, norm, (float) config.rmsNormEps()));

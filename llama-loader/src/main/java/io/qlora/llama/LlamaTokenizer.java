@@ -73,14 +73,16 @@ public final class LlamaTokenizer implements AutoCloseable {
 
     private static HuggingFaceTokenizer open(Path file) throws IOException {
         requireLibrary();
-        // As a stream, since by path the library also applies what it finds in tokenizer_config.json, by rules of its own.
+        // As a stream, since by path the library also applies what it finds in tokenizer_config.json, by rules of its
+        // own.
         try (InputStream stream = Files.newInputStream(file)) {
             return HuggingFaceTokenizer.newInstance(
                     stream, Map.of("addSpecialTokens", "false", "truncation", "false", "padding", "false"));
         } catch (IOException e) {
             throw FileErrors.reading(file, e);
         } catch (RuntimeException e) {
-            throw new MalformedFileException(file, "expected a tokenizer, found one that cannot be used: " + e.getMessage(), e);
+            throw new MalformedFileException(
+                    file, "expected a tokenizer, found one that cannot be used: " + e.getMessage(), e);
         }
     }
 

@@ -10,7 +10,7 @@ import jdk.jfr.StackTrace;
 /** A model was loaded, for JDK Flight Recorder. */
 @Name("io.qlora.ModelLoad")
 @Label("Model Load")
-@Category("qlora")
+@Category("QLoRA")
 @StackTrace(false)
 final class LoadEvent extends Event {
 

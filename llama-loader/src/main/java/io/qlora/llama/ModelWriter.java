@@ -36,8 +36,7 @@ final class ModelWriter implements AutoCloseable {
         }
         SafetensorsWriter file = new SafetensorsWriter().metadata("format", "pt");
         try (ModelWriter writer = new ModelWriter(dtype)) {
-            weights.forEach(
-                    (name, weight) -> file.add(name, dtype, weight.shape(), () -> writer.convert(weight)));
+            weights.forEach((name, weight) -> file.add(name, dtype, weight.shape(), () -> writer.convert(weight)));
             AtomicFiles.writeDirectory(directory, staging -> {
                 JsonFiles.write(staging.resolve(ConfigReader.FILE), ConfigWriter.json(config, tied, dtype));
                 file.write(staging.resolve(ShardedSafetensors.SINGLE));

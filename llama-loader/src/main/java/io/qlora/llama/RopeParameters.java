@@ -31,8 +31,7 @@ public record RopeParameters(double theta, Scaling scaling) {
      * @param highFreqFactor wavelengths below {@code originalMaxPositionEmbeddings / highFreqFactor} are kept
      * @param originalMaxPositionEmbeddings the context the model was first trained on, tokens
      */
-    public record Llama3(
-            double factor, double lowFreqFactor, double highFreqFactor, int originalMaxPositionEmbeddings)
+    public record Llama3(double factor, double lowFreqFactor, double highFreqFactor, int originalMaxPositionEmbeddings)
             implements Scaling {}
 
     public RopeParameters {
@@ -78,8 +77,8 @@ public record RopeParameters(double theta, Scaling scaling) {
             return frequency;
         }
         float turns = 1f / wavelength * (float) context;
-        float smooth = (turns - (float) scaling.lowFreqFactor)
-                / (float) (scaling.highFreqFactor - scaling.lowFreqFactor);
+        float smooth =
+                (turns - (float) scaling.lowFreqFactor) / (float) (scaling.highFreqFactor - scaling.lowFreqFactor);
         return (1 - smooth) * frequency / factor + smooth * frequency;
     }
 }

@@ -68,7 +68,7 @@ final class SpecialTokens {
 
     /** The id that begins a document. */
     OptionalInt bosId(TokenizerVocabulary vocabulary) throws MalformedFileException {
-        return bos.isPresent() ? id(bos.get(), vocabulary) : config.bosTokenId();
+        return bos.isPresent() ? id(bos.get(), vocabulary) : fromConfig("bos_token_id", config.bosTokenId());
     }
 
     /** The id that ends one. */
@@ -76,9 +76,17 @@ final class SpecialTokens {
         if (eos.isPresent()) {
             return id(eos.get(), vocabulary);
         }
-        return config.eosTokenIds().isEmpty()
-                ? OptionalInt.empty()
-                : OptionalInt.of(config.eosTokenIds().getFirst());
+        List<Integer> ids = config.eosTokenIds();
+        return fromConfig("eos_token_id", ids.isEmpty() ? OptionalInt.empty() : OptionalInt.of(ids.getFirst()));
+    }
+
+    private OptionalInt fromConfig(String name, OptionalInt id) throws MalformedFileException {
+        if (id.isPresent() && (id.getAsInt() < 0 || id.getAsInt() >= config.vocabSize())) {
+            throw new MalformedFileException(
+                    directory.resolve(ConfigReader.FILE),
+                    name + " should be an id below vocab_size, " + config.vocabSize() + ", found " + id.getAsInt());
+        }
+        return id;
     }
 
     private static OptionalInt id(Named named, TokenizerVocabulary vocabulary) throws MalformedFileException {

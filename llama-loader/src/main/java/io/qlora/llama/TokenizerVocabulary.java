@@ -140,8 +140,8 @@ record TokenizerVocabulary(int size, String largest, Map<String, Integer> ids) {
             if (!condition) {
                 throw new MalformedFileException(
                         file,
-                        "expected " + expected + " at line " + parser.currentLocation().getLineNr() + ", found "
-                                + parser.currentToken());
+                        "expected " + expected + " at line "
+                                + parser.currentLocation().getLineNr() + ", found " + parser.currentToken());
             }
         }
     }

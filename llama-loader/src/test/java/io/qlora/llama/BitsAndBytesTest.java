@@ -142,8 +142,8 @@ class BitsAndBytesTest {
 
     @Test
     void cannotBeLoadedUnquantised() {
-        MalformedFileException e = assertThrows(
-                MalformedFileException.class, () -> Models.logits(model, Models.DENSE, device, IDS));
+        MalformedFileException e =
+                assertThrows(MalformedFileException.class, () -> Models.logits(model, Models.DENSE, device, IDS));
         assertTrue(e.getMessage().contains("4-bit checkpoint"), e.getMessage());
     }
 

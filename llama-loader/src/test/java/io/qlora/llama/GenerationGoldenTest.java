@@ -70,10 +70,8 @@ class GenerationGoldenTest {
         JsonNode expected = reference.path("prompt:" + prompt);
         int[] ids = withBos(prompt);
         assertArrayEquals(ints(expected.path("input_ids")), ids);
-        GenerationOptions options = GenerationOptions.builder()
-                .maxNewTokens(100)
-                .stopIds(Set.of())
-                .build();
+        GenerationOptions options =
+                GenerationOptions.builder().maxNewTokens(100).stopIds(Set.of()).build();
         StringBuilder text = new StringBuilder(tokenizer.decode(ids));
         TextStream stream = tokenizer.stream(ids);
         try (Generator generator = new Generator(model, 256)) {
@@ -92,7 +90,8 @@ class GenerationGoldenTest {
     @Test
     void likeliestTokensAndTheirLogitsAreTheReferences() throws IOException {
         JsonNode expected = reference.path("logits_last_pos_top5");
-        float[] all = Models.logits(model, ints(reference.path("prompt:Once upon a time").path("input_ids")));
+        float[] all = Models.logits(
+                model, ints(reference.path("prompt:Once upon a time").path("input_ids")));
         float[] last = Arrays.copyOfRange(all, all.length - model.config().vocabSize(), all.length);
         int[] likeliest = IntStream.range(0, last.length)
                 .boxed()
@@ -127,7 +126,8 @@ class GenerationGoldenTest {
                         IntStream.of(tokenizer.bosId().orElseThrow()), Arrays.stream(targets, 0, count - 1))
                 .toArray();
         try (Tape tape = Tape.inference(memory)) {
-            Tensor rows = tape.empty(DType.I32, count).set(IntStream.range(0, count).toArray());
+            Tensor rows =
+                    tape.empty(DType.I32, count).set(IntStream.range(0, count).toArray());
             return model.loss(
                             tape,
                             tape.empty(DType.I32, count).set(inputs),

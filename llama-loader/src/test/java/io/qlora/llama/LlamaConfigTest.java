@@ -71,7 +71,8 @@ class LlamaConfigTest {
 
     @Test
     void headDimNeedNotBeHiddenSizeOverHeads() throws IOException {
-        LlamaConfig config = read("'hidden_size': 96, 'num_attention_heads': 4, 'num_key_value_heads': 2, 'head_dim': 32");
+        LlamaConfig config =
+                read("'hidden_size': 96, 'num_attention_heads': 4, 'num_key_value_heads': 2, 'head_dim': 32");
         assertEquals(128, config.queryWidth());
         assertEquals(64, config.keyValueWidth());
     }
@@ -103,10 +104,13 @@ class LlamaConfigTest {
         assertEquals(llama3, read(older).rope());
         assertEquals(llama3, read(five + ", " + four).rope());
         assertEquals(llama3, read(five + ", 'rope_theta': 10000.0").rope(), "the theta inside counts");
-        assertEquals(RopeParameters.of(1e6), read("'rope_theta': 1e6, 'rope_scaling': null").rope());
         assertEquals(
                 RopeParameters.of(1e6),
-                read("'rope_parameters': {'rope_theta': 1e6, 'rope_type': 'default'}").rope());
+                read("'rope_theta': 1e6, 'rope_scaling': null").rope());
+        assertEquals(
+                RopeParameters.of(1e6),
+                read("'rope_parameters': {'rope_theta': 1e6, 'rope_type': 'default'}")
+                        .rope());
         assertEquals(
                 new RopeParameters(10000, new RopeParameters.Linear(2)),
                 read("'rope_scaling': {'type': 'linear', 'factor': 2}").rope());
@@ -121,7 +125,9 @@ class LlamaConfigTest {
 
     @Test
     void endOfTextIsANumberAListOrNothing() throws IOException {
-        assertEquals(List.of(128001, 128009), read("'eos_token_id': [128001, 128009]").eosTokenIds());
+        assertEquals(
+                List.of(128001, 128009),
+                read("'eos_token_id': [128001, 128009]").eosTokenIds());
         assertEquals(List.of(7), read("'eos_token_id': 7").eosTokenIds());
         LlamaConfig none = read("'bos_token_id': null, 'eos_token_id': null");
         assertEquals(List.of(), none.eosTokenIds());
@@ -132,8 +138,10 @@ class LlamaConfigTest {
     void whatHasNoBearingOnTheModelIsPassedOver() throws IOException {
         assertEquals(
                 LlamaConfig.builder().build(),
-                read("'pretraining_tp': 2, 'use_cache': false, 'sliding_window': 4096, 'pad_token_id': 2, 'unheard': [1]"));
+                read(
+                        "'pretraining_tp': 2, 'use_cache': false, 'sliding_window': 4096, 'pad_token_id': 2, 'unheard': [1]"));
         read("'hidden_act': 'swish'");
+        read("'architectures': []");
         read("'attention_bias': false, 'mlp_bias': null, 'partial_rotary_factor': 1.0");
     }
 

@@ -17,8 +17,7 @@ class LlamaGoldenTest {
     private static final String FILE = "logits.safetensors";
 
     static Stream<Arguments> goldenAndVectors() {
-        return Golden.all()
-                .flatMap(golden -> Stream.of(true, false).map(vectors -> Arguments.of(golden, vectors)));
+        return Golden.all().flatMap(golden -> Stream.of(true, false).map(vectors -> Arguments.of(golden, vectors)));
     }
 
     private static void assertLogits(Golden golden, String tensor, Path model, LoadOptions options, boolean vectors)
@@ -45,7 +44,6 @@ class LlamaGoldenTest {
     @ParameterizedTest(name = "{0}, vectors {1}")
     @MethodSource("goldenAndVectors")
     void logitsOfTheFourBitCheckpointAreTheReferences(Golden golden, boolean vectors) throws IOException {
-        assertLogits(
-                golden, "logits_nf4", golden.figures().resolve("bnb-4bit"), LoadOptions.defaults(), vectors);
+        assertLogits(golden, "logits_nf4", golden.figures().resolve("bnb-4bit"), LoadOptions.defaults(), vectors);
     }
 }

@@ -51,7 +51,9 @@ class LoadTest {
 
     private Path model(boolean tied) throws IOException {
         return Models.write(
-                temporary.resolve("model"), Models.small().tieWordEmbeddings(tied).build(), device);
+                temporary.resolve("model"),
+                Models.small().tieWordEmbeddings(tied).build(),
+                device);
     }
 
     private static Path weights(Path model) {
@@ -120,7 +122,12 @@ class LoadTest {
     void aMissingHeadIsRefusedUnlessTied() throws IOException {
         Path model = model(false);
         TensorFile.replace(weights(model), HEAD, raw -> null);
-        assertRefused(model, Models.DENSE, HEAD + " is missing", "[23, 12] (vocab_size × hidden_size)", "tie_word_embeddings");
+        assertRefused(
+                model,
+                Models.DENSE,
+                HEAD + " is missing",
+                "[23, 12] (vocab_size × hidden_size)",
+                "tie_word_embeddings");
     }
 
     @Test
@@ -206,8 +213,7 @@ class LoadTest {
                 LoadOptions.defaults(),
                 "model.safetensors: " + up + ": expected [20, 12] (intermediate_size × hidden_size), found [12, 20]");
         Files.write(weights(model), whole);
-        TensorFile.replace(
-                weights(model), up, raw -> new TensorFile.Raw("I8", new long[] {20, 12}, new byte[240]));
+        TensorFile.replace(weights(model), up, raw -> new TensorFile.Raw("I8", new long[] {20, 12}, new byte[240]));
         assertRefused(model, Models.DENSE, up + ": its type should be F32, F16 or BF16, found I8");
         Files.write(weights(model), whole);
         TensorFile.replace(weights(model), "model.norm.weight", raw -> raw.withShape(1, 12));
@@ -216,7 +222,10 @@ class LoadTest {
 
     @ParameterizedTest
     @ValueSource(
-            strings = {"model.layers.0.self_attn.q_proj.bias", "model.layers.0.self_attn.q_norm.weight", "model.layers.2.mlp.up_proj.weight"
+            strings = {
+                "model.layers.0.self_attn.q_proj.bias",
+                "model.layers.0.self_attn.q_norm.weight",
+                "model.layers.2.mlp.up_proj.weight"
             })
     void aTensorInABlockThatIsNoneOfLlamasIsRefused(String name) throws IOException {
         Path model = model(false);

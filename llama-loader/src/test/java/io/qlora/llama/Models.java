@@ -16,9 +16,8 @@ import java.util.stream.Stream;
 /** Models for tests, and what they compute. */
 final class Models {
 
-    static final LoadOptions DENSE = LoadOptions.builder()
-            .quantization(LoadOptions.Quantization.NONE)
-            .build();
+    static final LoadOptions DENSE =
+            LoadOptions.builder().quantization(LoadOptions.Quantization.NONE).build();
 
     private Models() {}
 

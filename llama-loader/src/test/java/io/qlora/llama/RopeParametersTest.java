@@ -8,8 +8,7 @@ import org.junit.jupiter.api.Test;
 class RopeParametersTest {
 
     /** Llama 3.1 and 3.2 have these, with factors 8 and 32. */
-    private static final RopeParameters LLAMA31 =
-            new RopeParameters(500000, new RopeParameters.Llama3(8, 1, 4, 8192));
+    private static final RopeParameters LLAMA31 = new RopeParameters(500000, new RopeParameters.Llama3(8, 1, 4, 8192));
 
     private static double exact(double theta, int headDim, int i) {
         return Math.pow(theta, -2.0 * i / headDim);

@@ -92,7 +92,8 @@ final class TensorFile {
             data.writeBytes(raw.data);
         }
         byte[] json = new JsonMapper().writeValueAsBytes(header);
-        ByteBuffer prefix = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(json.length);
+        ByteBuffer prefix =
+                ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(json.length);
         ByteArrayOutputStream all = new ByteArrayOutputStream();
         all.writeBytes(prefix.array());
         all.writeBytes(json);

@@ -40,7 +40,8 @@ class TokenizerGoldenTest {
         int n = 0;
         for (JsonNode batch : trace.path("batches")) {
             for (JsonNode document : batch) {
-                assertArrayEquals(JSON.convertValue(document.path("input_ids"), int[].class), encoded.get(n), "row " + n);
+                assertArrayEquals(
+                        JSON.convertValue(document.path("input_ids"), int[].class), encoded.get(n), "row " + n);
                 n++;
             }
         }

@@ -98,11 +98,12 @@ final class ConfigReader {
             builder.loraDropout(number("lora_dropout", json.get("lora_dropout")));
         }
         if (has("use_rslora")) {
-            builder.useRslora(check("use_rslora", JsonNode::isBoolean, "true or false").booleanValue());
+            builder.useRslora(
+                    check("use_rslora", JsonNode::isBoolean, "true or false").booleanValue());
         }
         if (has("base_model_name_or_path")) {
-            builder.baseModelNameOrPath(
-                    check("base_model_name_or_path", JsonNode::isTextual, "a string").textValue());
+            builder.baseModelNameOrPath(check("base_model_name_or_path", JsonNode::isTextual, "a string")
+                    .textValue());
         }
         builder.rankPattern(pattern("rank_pattern", this::whole));
         builder.alphaPattern(pattern("alpha_pattern", this::number));

@@ -36,8 +36,8 @@ final class ConfigWriter {
             "use_bdlora",
             "velora_config");
 
-    private static final List<String> FALSE = List.of(
-            "ensure_weight_tying", "fan_in_fan_out", "lora_bias", "use_dora", "use_qalora", "use_rslora");
+    private static final List<String> FALSE =
+            List.of("ensure_weight_tying", "fan_in_fan_out", "lora_bias", "use_dora", "use_qalora", "use_rslora");
 
     private static final List<String> EMPTY = List.of("alpha_pattern", "loftq_config", "rank_pattern");
 

@@ -80,14 +80,16 @@ public record LoraConfig(
             return false;
         }
         // As in PEFT, a name given in full is meant whatever its layer.
-        boolean inFull = targetModules instanceof TargetModules.Names names && names.names().contains(module);
+        boolean inFull = targetModules instanceof TargetModules.Names names
+                && names.names().contains(module);
         return inFull || layersToTransform.isEmpty() || layersToTransform.contains(layer(module));
     }
 
     /** The number of a module's layer, or -1. */
     private int layer(String module) {
-        List<String> patterns =
-                layersPattern.isEmpty() ? List.of(".*?\\.[^.]*\\.(\\d{1,9})\\.") : layersPattern.stream()
+        List<String> patterns = layersPattern.isEmpty()
+                ? List.of(".*?\\.[^.]*\\.(\\d{1,9})\\.")
+                : layersPattern.stream()
                         .map(pattern -> "(?:^|.*?\\.)(?:" + pattern + ")\\.(\\d{1,9})\\.")
                         .toList();
         for (String pattern : patterns) {

@@ -97,8 +97,7 @@ public final class LoraLinear {
      * @return [T, out]
      * @throws IllegalArgumentException if shapes do not fit, or {@code w} is trainable
      */
-    public static Tensor apply(
-            Tape tape, Tensor x, Weight w, LowRank adapter, Dropout.Mask mask, Sequences sequences) {
+    public static Tensor apply(Tape tape, Tensor x, Weight w, LowRank adapter, Dropout.Mask mask, Sequences sequences) {
         Shapes.matrix(x, x.dtype(), -1, w.in(), "LoraLinear", "x");
         Shapes.matrix(adapter.a, DType.F32, -1, w.in(), "LoraLinear", "A");
         Shapes.matrix(adapter.b, DType.F32, w.out(), -1, "LoraLinear", "B");

@@ -32,8 +32,7 @@ final class ModelCard {
 
                 model = AutoPeftModelForCausalLM.from_pretrained("this directory")
                 ```
-                """
-                .formatted(
+                """.formatted(
                         yaml(base),
                         yaml("base_model:adapter:" + base),
                         base,
@@ -44,6 +43,8 @@ final class ModelCard {
     }
 
     private static String yaml(String text) {
-        return PLAIN.matcher(text).matches() ? text : "\"" + text.replace("\\", "\\\\").replace("\"", "\\\"") + "\"";
+        return PLAIN.matcher(text).matches()
+                ? text
+                : "\"" + text.replace("\\", "\\\\").replace("\"", "\\\"") + "\"";
     }
 }

@@ -85,7 +85,8 @@ public final class PeftFiles {
             }
             for (LoraLayer layer : layers) {
                 requireBoth(file, layer);
-                String shapes = "(lora_A is [r, in], lora_B [out, r] of a linear [" + layer.linear().weight().out() + ", "
+                String shapes = "(lora_A is [r, in], lora_B [out, r] of a linear ["
+                        + layer.linear().weight().out() + ", "
                         + layer.linear().weight().in() + "])";
                 read(file, layer.nameOfA(), layer.matrices().a(), shapes);
                 read(file, layer.nameOfB(), layer.matrices().b(), shapes);
@@ -98,8 +99,8 @@ public final class PeftFiles {
             if (!file.contains(name)) {
                 throw new MalformedFileException(
                         file.path(),
-                        "expected tensor " + name + ", since target_modules mean " + layer.linear().name()
-                                + ", found none: is this adapter for another model?");
+                        "expected tensor " + name + ", since target_modules mean "
+                                + layer.linear().name() + ", found none: is this adapter for another model?");
             }
         }
     }

@@ -25,8 +25,11 @@ record Targets(List<? extends AdaptableLinear> linears, List<Integer> sites) {
             }
         }
         if (sites.isEmpty()) {
-            throw new IllegalArgumentException(describe(config) + " should match linears of the model, found none among "
-                    + kinds(linears) + (linears.isEmpty() ? "" : ", such as " + linears.getFirst().name()));
+            throw new IllegalArgumentException(
+                    describe(config) + " should match linears of the model, found none among " + kinds(linears)
+                            + (linears.isEmpty()
+                                    ? ""
+                                    : ", such as " + linears.getFirst().name()));
         }
         return new Targets(List.copyOf(linears), List.copyOf(sites));
     }
@@ -52,7 +55,10 @@ record Targets(List<? extends AdaptableLinear> linears, List<Integer> sites) {
     }
 
     private static String kinds(List<? extends AdaptableLinear> linears) {
-        return linears.stream().map(linear -> lastName(linear.name())).distinct().collect(Collectors.joining(", "));
+        return linears.stream()
+                .map(linear -> lastName(linear.name()))
+                .distinct()
+                .collect(Collectors.joining(", "));
     }
 
     private static String lastName(String module) {
@@ -67,7 +73,8 @@ record Targets(List<? extends AdaptableLinear> linears, List<Integer> sites) {
                 .sorted()
                 .toList();
         TargetModules.Names last = new TargetModules.Names(names);
-        long meant = linears.stream().filter(linear -> last.matches(linear.name())).count();
+        long meant =
+                linears.stream().filter(linear -> last.matches(linear.name())).count();
         return meant == sites.size()
                 ? names
                 : sites.stream().map(site -> linears.get(site).name()).sorted().toList();

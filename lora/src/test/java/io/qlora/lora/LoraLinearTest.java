@@ -71,9 +71,8 @@ class LoraLinearTest extends OpTest {
         }
         return test.gives((tape, inputs) -> {
             Tensor w = inputs.get("w");
-            Weight weight = base == Base.NF4
-                    ? Nf4.quantize(w, true, inputs.memory(), (CpuDevice) tape.device())
-                    : new DenseWeight(w);
+            Weight weight =
+                    base == Base.NF4 ? Nf4.quantize(w, true, inputs.memory(), tape.device()) : new DenseWeight(w);
             Sequences sequences = mask == null ? null : documents(tape, rows);
             LowRank adapter = new LowRank(inputs.get("a"), inputs.get("b"), 0.5f);
             return LoraLinear.apply(tape, inputs.get("x"), weight, adapter, mask, sequences);
@@ -138,10 +137,10 @@ class LoraLinearTest extends OpTest {
                 Tensor y = variant.apply(tape, x.value(), w, new LowRank(a.value(), b.value(), 0.5f), sequences);
                 float[] values = y.toFloats();
                 Tensor loss = tape.empty(DType.F32, 1);
-                tape.record(loss, List.of(y), (dLoss, gradients) -> gradients
-                        .wanted(y)
-                        .tensor()
-                        .set(OpCase.normal("dy", rows, 10)));
+                tape.record(
+                        loss,
+                        List.of(y),
+                        (dLoss, gradients) -> gradients.wanted(y).tensor().set(OpCase.normal("dy", rows, 10)));
                 tape.backward(loss);
                 return List.of(
                         values,
@@ -202,8 +201,7 @@ class LoraLinearTest extends OpTest {
                 StepMemory step = new StepMemory(device);
                 Tape tape = Tape.inference(step)) {
             Tensor a = memory.zeros(DType.F32, 2, 6);
-            assertThrows(
-                    IllegalArgumentException.class, () -> new LowRank(a, memory.zeros(DType.F32, 5, 3), 1));
+            assertThrows(IllegalArgumentException.class, () -> new LowRank(a, memory.zeros(DType.F32, 5, 3), 1));
             Weight w = new DenseWeight(memory.zeros(DType.F32, 4, 6));
             LowRank adapter = new LowRank(a, memory.zeros(DType.F32, 5, 2), 1);
             Tensor x = memory.zeros(DType.F32, 3, 6);

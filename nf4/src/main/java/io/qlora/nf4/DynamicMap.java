@@ -15,8 +15,7 @@ final class DynamicMap {
     /** The entry that is 0. */
     static final int ZERO = 127;
 
-    private static final String BITS =
-            """
+    private static final String BITS = """
             bf7e3333 bf7a999a bf770000 bf736666 bf6fcccd bf6c3333 bf68999a bf650000
             bf616666 bf5dcccd bf5a3333 bf56999a bf530000 bf4f6666 bf4bcccd bf483333
             bf44999a bf410000 bf3d6666 bf39cccd bf363334 bf32999a bf2f0000 bf2b6666

@@ -3,6 +3,7 @@ package io.qlora.nf4;
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.DeviceArena;
 import io.qlora.engine.tensor.HostBuffer;
 import io.qlora.engine.tensor.Nf4Weight;
@@ -97,24 +98,24 @@ public final class Nf4 {
     /**
      * Quantises a weight, a chunk at a time: a 16-bit weight is never whole in float32.
      *
-     * @param source {@code [out, in]}, F32, F16 or BF16 on the host; any memory, a mapped file's too
+     * @param source {@code [out, in]}, F32, F16 or BF16 on {@code device}; on the CPU any memory, a mapped file's too
      * @param doubleQuantize whether the scales are quantised, too: 4.127 bits a weight instead of 4.5
-     * @param memory what the result is taken from
-     * @param cpu whose threads do it
+     * @param memory what the result is taken from, on {@code device}
+     * @param device what does it
      * @throws IllegalArgumentException if {@code source} is not floating-point
      */
-    public static Nf4Weight quantize(Tensor source, boolean doubleQuantize, ModelMemory memory, CpuDevice cpu) {
+    public static Nf4Weight quantize(Tensor source, boolean doubleQuantize, ModelMemory memory, Device device) {
         if (!doubleQuantize) {
             Tensor codes = codes(source, memory);
             Tensor absmax = memory.empty(DType.F32, blocks(source));
-            cpu.kernel(Codec.class).quantize(source, codes, absmax);
+            device.kernel(Codec.class).quantize(source, codes, absmax);
             return new Nf4Weight(source.rows(), source.cols(), codes, new Nf4Weight.Plain(absmax));
         }
-        return quantizeTwice(source, Float.NaN, memory, cpu);
+        return quantizeTwice(source, Float.NaN, memory, device);
     }
 
     /**
-     * {@link #quantize(Tensor, boolean, ModelMemory, CpuDevice)} of native memory that is no tensor yet.
+     * {@link #quantize(Tensor, boolean, ModelMemory, Device)} of native memory that is no tensor yet.
      *
      * @param source {@code out · in} elements of {@code dtype}, row by row
      */
@@ -135,8 +136,8 @@ public final class Nf4 {
      *
      * @param offset NaN for the mean of the scales
      */
-    static Nf4Weight quantizeTwice(Tensor source, float offset, ModelMemory memory, CpuDevice cpu) {
-        Codec codec = cpu.kernel(Codec.class);
+    static Nf4Weight quantizeTwice(Tensor source, float offset, ModelMemory memory, Device device) {
+        Codec codec = device.kernel(Codec.class);
         Tensor codes = codes(source, memory);
         long blocks = blocks(source);
         long groups = (blocks + Nf4Weight.NESTED_BLOCK - 1) / Nf4Weight.NESTED_BLOCK;
@@ -144,8 +145,8 @@ public final class Nf4 {
         Tensor absmax2 = memory.empty(DType.F32, groups);
         Tensor map = memory.empty(DType.F32, DynamicMap.SIZE).set(dynamicMap());
         float used;
-        try (DeviceArena arena = cpu.newArena()) {
-            Tensor absmax = new Tensor(DType.F32, Shape.of(blocks), arena.allocate(4 * blocks), cpu);
+        try (DeviceArena arena = device.newArena()) {
+            Tensor absmax = new Tensor(DType.F32, Shape.of(blocks), arena.allocate(4 * blocks), device);
             codec.quantize(source, codes, absmax);
             used = Float.isNaN(offset) ? mean(absmax.toFloats()) : offset;
             codec.quantizeAbsmax(absmax, used, absmaxCodes, absmax2);

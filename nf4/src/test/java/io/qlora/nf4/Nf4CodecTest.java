@@ -64,8 +64,14 @@ class Nf4CodecTest {
             try (ModelMemory memory = new ModelMemory(cpu)) {
                 Tensor source = memory.empty(DType.F32, 1, 1).set(x);
                 float expected = x == 1e-40f ? 0 : x; // below the smallest divisor
-                assertEquals(expected, Nf4.dequantize(Nf4.quantize(source, false, memory, cpu), memory).item());
-                assertEquals(expected, Nf4.dequantize(Nf4.quantize(source, true, memory, cpu), memory).item());
+                assertEquals(
+                        expected,
+                        Nf4.dequantize(Nf4.quantize(source, false, memory, cpu), memory)
+                                .item());
+                assertEquals(
+                        expected,
+                        Nf4.dequantize(Nf4.quantize(source, true, memory, cpu), memory)
+                                .item());
             }
         }
     }
@@ -75,7 +81,10 @@ class Nf4CodecTest {
     void anEmptyMatrixStaysEmpty(CpuDevice cpu) {
         try (ModelMemory memory = new ModelMemory(cpu)) {
             Tensor source = memory.empty(DType.F32, 0, 64);
-            assertEquals(0, Nf4.dequantize(Nf4.quantize(source, true, memory, cpu), memory).size());
+            assertEquals(
+                    0,
+                    Nf4.dequantize(Nf4.quantize(source, true, memory, cpu), memory)
+                            .size());
         }
     }
 
@@ -87,7 +96,8 @@ class Nf4CodecTest {
             byte[] sevens = new byte[(3 * 49 + 1) / 2];
             Arrays.fill(sevens, (byte) 0x77);
             assertArrayEquals(sevens, bytes(weight.codes()));
-            Closeness.assertSameBits(new float[3 * 49], Nf4.dequantize(weight, memory).toFloats(), "decoded");
+            Closeness.assertSameBits(
+                    new float[3 * 49], Nf4.dequantize(weight, memory).toFloats(), "decoded");
         }
     }
 
@@ -131,8 +141,10 @@ class Nf4CodecTest {
         x[4 * 64 + 3] = Float.NaN;
         try (ModelMemory memory = new ModelMemory(cpu)) {
             Tensor source = memory.empty(DType.F32, 1, x.length).set(x);
-            float[] plain = Nf4.dequantize(Nf4.quantize(source, false, memory, cpu), memory).toFloats();
-            float[] nested = Nf4.dequantize(Nf4.quantize(source, true, memory, cpu), memory).toFloats();
+            float[] plain = Nf4.dequantize(Nf4.quantize(source, false, memory, cpu), memory)
+                    .toFloats();
+            float[] nested = Nf4.dequantize(Nf4.quantize(source, true, memory, cpu), memory)
+                    .toFloats();
             for (int i = 0; i < x.length; i++) {
                 assertEquals(i / 64 == 1 || i / 64 == 4, Float.isNaN(plain[i]), "element " + i);
                 assertTrue(Float.isNaN(nested[i]), "element " + i + ", whose offset is a mean with a NaN");
@@ -147,7 +159,8 @@ class Nf4CodecTest {
         x[70] = Float.NEGATIVE_INFINITY;
         try (ModelMemory memory = new ModelMemory(cpu)) {
             Tensor source = memory.empty(DType.F32, 3, 64).set(x);
-            float[] decoded = Nf4.dequantize(Nf4.quantize(source, false, memory, cpu), memory).toFloats();
+            float[] decoded = Nf4.dequantize(Nf4.quantize(source, false, memory, cpu), memory)
+                    .toFloats();
             for (int i = 0; i < x.length; i++) {
                 assertEquals(i / 64 != 1, Float.isFinite(decoded[i]), "element " + i);
             }
@@ -159,7 +172,8 @@ class Nf4CodecTest {
         try (ModelMemory memory = new ModelMemory(VECTOR)) {
             float[] x = heavyTailed(7 * 65, new SplittableRandom(7));
             Tensor aligned = tensor(x, DType.BF16, memory, 7, 65);
-            MemorySegment shifted = memory.empty(DType.U8, aligned.byteSize() + 1).segment().asSlice(1);
+            MemorySegment shifted =
+                    memory.empty(DType.U8, aligned.byteSize() + 1).segment().asSlice(1);
             shifted.copyFrom(aligned.segment());
             Nf4Weight expected = Nf4.quantize(aligned, true, memory, VECTOR);
             Nf4Weight actual = Nf4.quantize(shifted, DType.BF16, 7, 65, true, memory, VECTOR);
@@ -171,8 +185,8 @@ class Nf4CodecTest {
     void refusesIntegers() {
         try (ModelMemory memory = new ModelMemory(VECTOR)) {
             Tensor source = memory.zeros(DType.I32, 2, 64);
-            IllegalArgumentException e = assertThrows(
-                    IllegalArgumentException.class, () -> Nf4.quantize(source, false, memory, VECTOR));
+            IllegalArgumentException e =
+                    assertThrows(IllegalArgumentException.class, () -> Nf4.quantize(source, false, memory, VECTOR));
             assertEquals("Nf4.quantize: source should be F32, F16 or BF16, found I32 [2, 64]", e.getMessage());
         }
     }
@@ -213,7 +227,8 @@ class Nf4CodecTest {
 
             Nf4Weight plain = Nf4.quantize(source, false, memory, cpu);
             assertArrayEquals(ReferenceNf4.pack(codes), bytes(plain.codes()), what);
-            Closeness.assertSameBits(absmax, ((Nf4Weight.Plain) plain.absmax()).values().toFloats(), what);
+            Closeness.assertSameBits(
+                    absmax, ((Nf4Weight.Plain) plain.absmax()).values().toFloats(), what);
             float[] decoded = Nf4.dequantize(plain, memory).toFloats();
             Closeness.assertSameBits(ReferenceNf4.decode(codes, absmax), decoded, what);
 
@@ -238,9 +253,8 @@ class Nf4CodecTest {
                 case F16 ->
                     tensor.segment().setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i, Float.floatToFloat16(values[i]));
                 default ->
-                    tensor.segment()
-                            .setAtIndex(
-                                    ValueLayout.JAVA_SHORT_UNALIGNED, i, (short) (Float.floatToRawIntBits(values[i]) >>> 16));
+                    tensor.segment().setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i, (short)
+                            (Float.floatToRawIntBits(values[i]) >>> 16));
             }
         }
         return tensor;

@@ -52,8 +52,7 @@ class Nf4LinearTest extends OpTest {
                 .activation("x", rows, in)
                 .frozen("w", DType.BF16, out, in)
                 .gives((tape, inputs) -> {
-                    CpuDevice cpu = (CpuDevice) tape.device();
-                    Nf4Weight w = Nf4.quantize(inputs.get("w"), twice, inputs.memory(), cpu);
+                    Nf4Weight w = Nf4.quantize(inputs.get("w"), twice, inputs.memory(), tape.device());
                     return Nf4Linear.apply(tape, inputs.get("x"), w);
                 });
     }
@@ -139,7 +138,8 @@ class Nf4LinearTest extends OpTest {
             Weight dense = new DenseWeight(Nf4.dequantize(quantised, memory));
             Tensor x = normal("x", memory, 6, 70);
             float[] expected = WeightLinear.apply(tape, x, dense).toFloats();
-            Closeness.assertClose(expected, WeightLinear.apply(tape, x, quantised).toFloats(), 1e-6, "y");
+            Closeness.assertClose(
+                    expected, WeightLinear.apply(tape, x, quantised).toFloats(), 1e-6, "y");
         }
     }
 

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.qlora.engine.autograd.Parameter;
 import io.qlora.engine.files.AtomicFiles;
+import io.qlora.engine.files.FileErrors;
 import io.qlora.engine.optim.AdamW;
 import io.qlora.engine.safetensors.JsonFiles;
 import io.qlora.engine.safetensors.MalformedFileException;
@@ -14,12 +15,11 @@ import io.qlora.engine.tensor.Shape;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.lora.LoraAdapter;
 import io.qlora.lora.PeftFiles;
-import io.qlora.trainer.data.DataSet;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Comparator;
-import java.util.Locale;
+import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 
@@ -39,7 +39,7 @@ final class CheckpointStore implements Trainer.Checkpoints {
     private final Path output;
     private final LoraAdapter adapter;
     private final String baseModel;
-    private final ObjectNode identity;
+    private final RunIdentity identity;
     private final TrainingListener listener;
 
     /**
@@ -47,38 +47,15 @@ final class CheckpointStore implements Trainer.Checkpoints {
      *
      * @param output directory of the run
      * @param baseModel name or path of the model, for adapter_config.json
-     * @param totalSteps of the run
+     * @param identity of the run
      */
     CheckpointStore(
-            Path output,
-            LoraAdapter adapter,
-            String baseModel,
-            TrainingConfig config,
-            DataSet train,
-            int totalSteps,
-            TrainingListener listener) {
+            Path output, LoraAdapter adapter, String baseModel, RunIdentity identity, TrainingListener listener) {
         this.output = output;
         this.adapter = adapter;
         this.baseModel = baseModel;
-        this.identity = identity(config, train, totalSteps);
+        this.identity = identity;
         this.listener = listener;
-    }
-
-    /** What decides every number of a run, beside model and adapter. */
-    private static ObjectNode identity(TrainingConfig config, DataSet train, int totalSteps) {
-        ObjectNode node = MAPPER.createObjectNode();
-        node.put("total_steps", totalSteps);
-        node.put("learning_rate", config.learningRate());
-        node.put("lr_scheduler_type", config.scheduler().name().toLowerCase(Locale.ROOT));
-        node.put("warmup_ratio", config.warmupRatio());
-        node.put("weight_decay", config.weightDecay());
-        node.put("max_grad_norm", config.maxGradNorm());
-        node.put("per_device_train_batch_size", config.batchSize());
-        node.put("gradient_accumulation_steps", config.gradientAccumulationSteps());
-        node.put("seed", config.seed());
-        node.put("train_documents", train.size());
-        node.put("train_data_sha256", train.digest());
-        return node;
     }
 
     @Override
@@ -94,7 +71,7 @@ final class CheckpointStore implements Trainer.Checkpoints {
             writer.write(staging.resolve(OPTIMIZER));
             ObjectNode state = MAPPER.createObjectNode();
             state.put("global_step", step);
-            state.set("run", identity);
+            state.set("run", identity.toJson());
             JsonFiles.write(staging.resolve(STATE), state);
         });
         listener.onCheckpoint(step, directory);
@@ -117,30 +94,40 @@ final class CheckpointStore implements Trainer.Checkpoints {
     }
 
     /**
-     * Puts parameters and optimizer back to where they were.
+     * Looks at a checkpoint before anything is loaded: whether it is whole, and of the run that is to go on.
      *
-     * @return the step after which they were
-     * @throws IOException if files are missing or damaged, or the checkpoint is of another run
+     * @param identity of that run
+     * @return the step after which it was made
+     * @throws IOException naming the file, if one is missing or damaged
+     * @throws IllegalArgumentException naming the setting, if the checkpoint is of another run
      */
-    long restore(Path checkpoint, AdamW optimizer) throws IOException {
+    static long check(Path checkpoint, RunIdentity identity) throws IOException {
+        FileErrors.requireDirectory(checkpoint);
         Path stateFile = checkpoint.resolve(STATE);
         if (!Files.isRegularFile(stateFile)) {
-            throw new MalformedFileException(checkpoint, "is no checkpoint: it has no " + STATE);
+            throw new MalformedFileException(checkpoint, "expected a checkpoint, found no " + STATE + " in it");
         }
         JsonNode state = JsonFiles.readObject(stateFile);
-        JsonNode run = state.path("run");
-        identity.properties().forEach(entry -> {
-            JsonNode then = run.path(entry.getKey());
-            if (!then.asText().equals(entry.getValue().asText())) {
-                throw new IllegalArgumentException(checkpoint + ": was made with " + entry.getKey() + " " + then.asText()
-                        + ", this run has " + entry.getValue().asText()
-                        + "; resume with the options and the data it was begun with");
-            }
-        });
-        long step = state.path("global_step").asLong(-1);
-        if (step < 1) {
-            throw new MalformedFileException(stateFile, "global_step should be at least 1");
+        identity.requireSame(state.path("run"), checkpoint);
+        JsonNode step = state.path("global_step");
+        long total = identity.totalSteps();
+        if (!step.isIntegralNumber() || step.asLong() < 1 || step.asLong() > total) {
+            throw new MalformedFileException(
+                    stateFile,
+                    "global_step should be from 1 to the run's " + total + " steps, found " + JsonFiles.describe(step));
         }
+        for (String file : List.of(PeftFiles.WEIGHTS, OPTIMIZER)) {
+            SafetensorsFile.open(checkpoint.resolve(file)).close();
+        }
+        return step.asLong();
+    }
+
+    /**
+     * Puts parameters and optimizer back to where they were after {@code step}.
+     *
+     * @throws IOException naming file and tensor, if one is missing or of another shape
+     */
+    static void restore(Path checkpoint, long step, AdamW optimizer) throws IOException {
         try (SafetensorsFile values = SafetensorsFile.open(checkpoint.resolve(PeftFiles.WEIGHTS));
                 SafetensorsFile moments = SafetensorsFile.open(checkpoint.resolve(OPTIMIZER))) {
             for (AdamW.Slot slot : optimizer.slots()) {
@@ -151,14 +138,12 @@ final class CheckpointStore implements Trainer.Checkpoints {
             }
         }
         optimizer.resume(step);
-        return step;
     }
 
     private static void copy(SafetensorsFile file, String name, Tensor target) throws IOException {
         Shape shape = file.entry(name).shape();
         if (!shape.equals(target.shape())) {
-            throw new MalformedFileException(
-                    file.path(), name + ": expected " + target.shape() + ", found " + shape);
+            throw new MalformedFileException(file.path(), name + ": expected " + target.shape() + ", found " + shape);
         }
         target.set(file.readFloats(name));
     }

@@ -1,5 +1,6 @@
 package io.qlora.trainer;
 
+import io.qlora.engine.autograd.Parameters;
 import io.qlora.engine.autograd.Tape;
 import io.qlora.engine.memory.StepMemory;
 import io.qlora.llama.LlamaModel;
@@ -7,6 +8,8 @@ import io.qlora.trainer.data.Batches;
 import io.qlora.trainer.data.DataSet;
 import io.qlora.trainer.data.Document;
 import java.util.List;
+import java.util.Optional;
+import java.util.function.BooleanSupplier;
 
 /** Measures how well a model, with whatever adapter is attached, predicts a data set. */
 public final class Evaluator {
@@ -27,17 +30,37 @@ public final class Evaluator {
         this.batchSize = batchSize;
     }
 
-    /** Mean negative log-likelihood over all target tokens of {@code data}; dropout is off. */
+    /**
+     * Mean negative log-likelihood over all target tokens of {@code data}; dropout is off.
+     *
+     * @throws NonFiniteException if it is not finite
+     */
     public Evaluation evaluate(DataSet data) {
+        Evaluation evaluation = evaluate(data, () -> false).orElseThrow();
+        if (!Double.isFinite(evaluation.nll())) {
+            throw NonFiniteException.inEvaluation(diagnose(data, evaluation));
+        }
+        return evaluation;
+    }
+
+    /**
+     * The same, but it may be called off, and the result may be anything.
+     *
+     * @param stop asked between two batches
+     * @return empty if it was called off
+     */
+    Optional<Evaluation> evaluate(DataSet data, BooleanSupplier stop) {
         EvaluationEvent event = new EvaluationEvent();
         event.begin();
         long start = System.nanoTime();
         double sum = 0;
         for (List<Document> part : Batches.split(data.documents(), batchSize)) {
+            if (stop.getAsBoolean()) {
+                return Optional.empty();
+            }
             try (Tape tape = Tape.inference(memory)) {
                 MicroBatch batch = MicroBatch.of(memory.activations(), part, 0);
-                sum += model.loss(
-                                tape, batch.ids(), batch.sequences(), batch.rows(), batch.targets(), 1f, null, false)
+                sum += model.loss(tape, batch.ids(), batch.sequences(), batch.rows(), batch.targets(), 1f, null, false)
                         .item();
             }
         }
@@ -46,6 +69,13 @@ public final class Evaluator {
         event.nll = evaluation.nll();
         event.targets = evaluation.targets();
         event.commit();
-        return evaluation;
+        return Optional.of(evaluation);
+    }
+
+    /** What made an evaluation not finite. */
+    NonFiniteException.Finding diagnose(DataSet data, Evaluation evaluation) {
+        FiniteProbe probe = new FiniteProbe(model, Parameters.none(), memory);
+        String tensor = probe.find(Batches.split(data.documents(), batchSize), null);
+        return new NonFiniteException.Finding(evaluation.nll(), tensor);
     }
 }

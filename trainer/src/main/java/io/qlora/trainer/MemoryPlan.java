@@ -21,7 +21,7 @@ import java.util.stream.Stream;
  * device that computes nothing and counts.
  *
  * @param weights the model's, as they are kept
- * @param adapter its parameters and their gradients
+ * @param adapter its parameters, their gradients, and the parameters before the last step
  * @param optimizer AdamW's two moments
  * @param activations activations, what is saved for the way back, and their gradients, in the largest micro-batch
  * @param jvm a share for the JVM itself: code, heap, threads, packed panels
@@ -45,6 +45,9 @@ public record MemoryPlan(
     /** What is added for each thread: its stack, its packed panels. */
     private static final long THREAD = 12L << 20;
 
+    /** How many steps are looked at for the largest; for the rest of a longer run the longest documents stand. */
+    private static final int MOST_STEPS = 1 << 20;
+
     /** The plan of a run. */
     static MemoryPlan of(LlamaConfig config, RunOptions options, DataSet train, DataSet eval) {
         TrainingConfig training = options.training();
@@ -56,7 +59,7 @@ public record MemoryPlan(
             LoraAdapter adapter = LoraAdapter.create(options.lora(), model.linears(), adapters, training.seed());
             adapter.attach();
             AdamW optimizer = new AdamW(adapter.parameters(), AdamW.Options.DEFAULT, moments);
-            TrainingStep step = new TrainingStep(model, adapter.parameters(), optimizer, memory, training);
+            TrainingStep step = new TrainingStep(model, adapter.parameters(), optimizer, adapters, memory, training);
             for (List<Document> batch : largest(train, training)) {
                 step.run(1, batch, training.learningRate());
             }
@@ -82,7 +85,8 @@ public record MemoryPlan(
         return tables
                 + norms
                 + model.linears().stream()
-                        .mapToLong(linear -> (long) linear.weight().out() * linear.weight().in())
+                        .mapToLong(linear ->
+                                (long) linear.weight().out() * linear.weight().in())
                         .sum();
     }
 
@@ -92,9 +96,11 @@ public record MemoryPlan(
         int total = training.totalSteps(batches.stepsPerEpoch());
         List<Document> mostTokens = List.of();
         List<Document> mostTargets = List.of();
-        Comparator<List<Document>> tokens = Comparator.comparingInt(b -> sum(b.stream().map(Document::length)));
-        Comparator<List<Document>> targets = Comparator.comparingInt(b -> sum(b.stream().map(Document::targetCount)));
-        for (long s = 1; s <= total; s++) {
+        Comparator<List<Document>> tokens =
+                Comparator.comparingInt(b -> sum(b.stream().map(Document::length)));
+        Comparator<List<Document>> targets =
+                Comparator.comparingInt(b -> sum(b.stream().map(Document::targetCount)));
+        for (long s = 1; s <= Math.min(total, MOST_STEPS); s++) {
             for (List<Document> batch : Batches.split(batches.step(s), training.batchSize())) {
                 mostTokens = tokens.compare(batch, mostTokens) > 0 ? batch : mostTokens;
                 mostTargets = targets.compare(batch, mostTargets) > 0 ? batch : mostTargets;
@@ -102,6 +108,9 @@ public record MemoryPlan(
         }
         Set<List<Document>> distinct = new HashSet<>(List.of(mostTokens));
         distinct.add(mostTargets);
+        if (total > MOST_STEPS) {
+            distinct.add(longest(train, training.batchSize()).documents());
+        }
         return List.copyOf(distinct);
     }
 

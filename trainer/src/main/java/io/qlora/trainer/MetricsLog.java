@@ -1,8 +1,11 @@
 package io.qlora.trainer;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.qlora.engine.files.AtomicFiles;
+import io.qlora.engine.files.FileErrors;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -11,6 +14,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * {@code metrics.jsonl}: a line a step ({@code step, epoch, loss, grad_norm, learning_rate, tokens, target_tokens,
@@ -21,37 +25,46 @@ public final class MetricsLog implements TrainingListener, AutoCloseable {
 
     private static final JsonMapper MAPPER = new JsonMapper();
 
+    private final Path file;
     private final BufferedWriter writer;
 
     /**
      * Opens the log of a run.
      *
      * @param doneSteps what was logged of later steps by a run that is now resumed after this one is dropped
+     * @throws IOException naming the file, if it cannot be written; what was in it before stays
      */
     public MetricsLog(Path file, long doneSteps) throws IOException {
-        List<String> kept = new ArrayList<>();
+        StringBuilder kept = new StringBuilder();
         if (doneSteps > 0) {
             for (JsonNode line : read(file)) {
                 if (line.path("step").asLong() <= doneSteps) {
-                    kept.add(line.toString());
+                    kept.append(line).append('\n');
                 }
             }
         }
-        Files.write(file, kept);
+        AtomicFiles.write(file, kept.toString());
+        this.file = file;
         this.writer = Files.newBufferedWriter(file, StandardOpenOption.APPEND);
     }
 
-    /** The lines of a log, none if there is no such file; a last line cut short by a crash is left out. */
+    /** The lines of a log, none if there is no such file; a line cut short by a crash is left out. */
     public static List<JsonNode> read(Path file) throws IOException {
         List<JsonNode> lines = new ArrayList<>();
         if (Files.exists(file)) {
             for (String line : Files.readAllLines(file)) {
-                if (line.endsWith("}")) {
-                    lines.add(MAPPER.readTree(line));
-                }
+                parse(line).ifPresent(lines::add);
             }
         }
         return lines;
+    }
+
+    private static Optional<JsonNode> parse(String line) {
+        try {
+            return Optional.of(MAPPER.readTree(line)).filter(JsonNode::isObject);
+        } catch (JsonProcessingException e) {
+            return Optional.empty();
+        }
     }
 
     @Override
@@ -81,11 +94,10 @@ public final class MetricsLog implements TrainingListener, AutoCloseable {
 
     private void write(ObjectNode line) {
         try {
-            writer.write(line.toString());
-            writer.newLine();
+            writer.write(line + "\n");
             writer.flush();
         } catch (IOException e) {
-            throw new UncheckedIOException("metrics.jsonl could not be written: " + e.getMessage(), e);
+            throw new UncheckedIOException(FileErrors.appending(file, e));
         }
     }
 

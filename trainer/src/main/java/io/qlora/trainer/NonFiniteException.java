@@ -1,20 +1,63 @@
 package io.qlora.trainer;
 
-/** A step gave a number that is not finite. The parameters are those before the step. */
+/** Training or evaluation met a number that is not finite. The parameters are the last that gave finite ones. */
 public final class NonFiniteException extends RuntimeException {
 
     private static final long serialVersionUID = 1L;
 
     private final long step;
+    private final long keptStep;
 
-    NonFiniteException(long step, String tensor, double loss) {
-        super("step " + step + ": the loss is " + loss + "; the first tensor that is not finite is " + tensor
-                + "; lower --learning-rate, or look at the data of this step");
+    private NonFiniteException(String message, long step, long keptStep) {
+        super(message);
         this.step = step;
+        this.keptStep = keptStep;
     }
 
-    /** The optimizer step, counted from 1. */
+    /** What was met: the loss, and the first tensor on the way to it. */
+    record Finding(double loss, String tensor) {
+        @Override
+        public String toString() {
+            return "the loss is " + loss + " and the first tensor that is not finite is " + tensor;
+        }
+    }
+
+    /**
+     * A step failed.
+     *
+     * @param step counted from 1
+     * @param keptStep the step whose parameters are kept; 0 for those the run began with
+     */
+    static NonFiniteException inStep(long step, long keptStep, Finding finding) {
+        return inTraining("step " + step, step, keptStep, finding);
+    }
+
+    /** The evaluation after a step failed. */
+    static NonFiniteException inEvaluationAfter(long step, long keptStep, Finding finding) {
+        return inTraining("evaluation after step " + step, step, keptStep, finding);
+    }
+
+    private static NonFiniteException inTraining(String when, long step, long keptStep, Finding finding) {
+        String kept = "the adapter is kept as it was " + (keptStep == 0 ? "at the start" : "after step " + keptStep);
+        return new NonFiniteException(
+                when + ": " + finding + "; " + kept + "; lower --learning-rate, or look at the data of this step",
+                step,
+                keptStep);
+    }
+
+    /** An evaluation failed in which nothing had been trained. */
+    static NonFiniteException inEvaluation(Finding finding) {
+        return new NonFiniteException(
+                "evaluation: " + finding + "; the weights of the model or the adapter are damaged: get them again", 0, 0);
+    }
+
+    /** The optimizer step, counted from 1; 0 if nothing had been trained. */
     public long step() {
         return step;
+    }
+
+    /** The step whose parameters are kept; 0 for those it began with. */
+    public long keptStep() {
+        return keptStep;
     }
 }

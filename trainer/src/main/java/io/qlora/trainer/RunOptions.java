@@ -50,7 +50,9 @@ public record RunOptions(
         if (data.isEmpty()) {
             throw new IllegalArgumentException("--data: at least one file is needed");
         }
-        if (evalSplit < 0 || (evalSplit > 1 && evalSplit != Math.rint(evalSplit))) {
+        boolean share = evalSplit >= 0 && evalSplit < 1;
+        boolean number = evalSplit >= 1 && evalSplit <= Integer.MAX_VALUE && evalSplit == Math.rint(evalSplit);
+        if (!share && !number) {
             throw new IllegalArgumentException(
                     "--eval-split should be a share below 1 or a whole number of documents, found " + evalSplit);
         }

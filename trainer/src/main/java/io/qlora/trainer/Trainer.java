@@ -10,6 +10,7 @@ import io.qlora.trainer.data.DataSet;
 import io.qlora.trainer.data.Document;
 import java.io.IOException;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * The training loop. What is trained is a set of parameters that the model depends on: an adapter's, or the model's own.
@@ -71,35 +72,52 @@ public final class Trainer implements AutoCloseable {
      * @param eval what to measure on before, after, and every {@link TrainingConfig#evalSteps} steps; or null
      * @param doneSteps how many steps a resumed run has already done; 0 for a new one
      * @param checkpoints told to save every {@link TrainingConfig#saveSteps} steps; or null
-     * @throws NonFiniteException if a step gives something that is not finite; the parameters are those before it
+     * @throws NonFiniteException if a step or an evaluation gives something that is not finite; the parameters are then the
+     *     last that gave finite ones
      */
     public Outcome train(
             DataSet train, DataSet eval, long doneSteps, Checkpoints checkpoints, TrainingListener listener)
             throws IOException {
         Batches batches = new Batches(train, config.documentsPerStep(), config.seed());
         int total = config.totalSteps(batches.stepsPerEpoch());
-        TrainingStep training = new TrainingStep(model, parameters, optimizer, memory, config);
+        TrainingStep training = new TrainingStep(model, parameters, optimizer, state, memory, config);
         Evaluator evaluator = new Evaluator(model, memory, config.batchSize());
-        if (eval != null && doneSteps == 0) {
-            listener.onEvaluation(0, evaluator.evaluate(eval));
+        if (doneSteps == 0) {
+            evaluate(evaluator, eval, training, 0, listener);
         }
         long step = doneSteps;
         while (step < total && !stopRequested) {
             step++;
             listener.onStep(run(training, batches, step, total));
-            boolean evaluate = config.evalSteps() > 0 && step % config.evalSteps() == 0 && step < total;
-            if (eval != null && evaluate) {
-                listener.onEvaluation(step, evaluator.evaluate(eval));
+            if (config.evalSteps() > 0 && step % config.evalSteps() == 0 && step < total) {
+                evaluate(evaluator, eval, training, step, listener);
             }
             if (checkpoints != null && config.saveSteps() > 0 && step % config.saveSteps() == 0) {
                 checkpoints.save(step, optimizer);
             }
         }
         boolean stopped = step < total;
-        if (eval != null && !stopped && step > doneSteps) {
-            listener.onEvaluation(step, evaluator.evaluate(eval));
+        if (!stopped && step > doneSteps) {
+            evaluate(evaluator, eval, training, step, listener);
         }
         return new Outcome(step, stopped);
+    }
+
+    /** Measures, unless there is nothing to measure on or the run is to stop. */
+    private void evaluate(
+            Evaluator evaluator, DataSet eval, TrainingStep training, long step, TrainingListener listener) {
+        Optional<Evaluation> made = eval == null ? Optional.empty() : evaluator.evaluate(eval, () -> stopRequested);
+        if (made.isEmpty()) {
+            return;
+        }
+        Evaluation evaluation = made.get();
+        if (!Double.isFinite(evaluation.nll())) {
+            NonFiniteException.Finding finding = evaluator.diagnose(eval, evaluation);
+            throw step == 0
+                    ? NonFiniteException.inEvaluation(finding)
+                    : NonFiniteException.inEvaluationAfter(step, training.undo(step), finding);
+        }
+        listener.onEvaluation(step, evaluation);
     }
 
     private StepReport run(TrainingStep training, Batches batches, long step, int total) {

@@ -52,6 +52,12 @@ public record TrainingConfig(
                 numTrainEpochs);
         require(batchSize >= 1, "per-device-train-batch-size", "at least 1", batchSize);
         require(gradientAccumulationSteps >= 1, "gradient-accumulation-steps", "at least 1", gradientAccumulationSteps);
+        require(
+                (long) batchSize * gradientAccumulationSteps <= Integer.MAX_VALUE,
+                "gradient-accumulation-steps",
+                "at most " + Integer.MAX_VALUE / batchSize + ", since a step has --per-device-train-batch-size "
+                        + batchSize + " times as many documents",
+                gradientAccumulationSteps);
         require(loggingSteps >= 1, "logging-steps", "at least 1", loggingSteps);
         require(evalSteps >= 0, "eval-steps", "at least 0", evalSteps);
         require(saveSteps >= 0, "save-steps", "at least 0", saveSteps);
@@ -68,9 +74,15 @@ public record TrainingConfig(
         return new Builder();
     }
 
-    /** Optimizer steps of a run over a data set in which an epoch has {@code stepsPerEpoch}. */
+    /**
+     * Optimizer steps of a run over a data set in which an epoch has {@code stepsPerEpoch}.
+     *
+     * @throws IllegalArgumentException if they cannot be counted
+     */
     public int totalSteps(int stepsPerEpoch) {
-        return maxSteps > 0 ? maxSteps : Math.toIntExact((long) Math.ceil(numTrainEpochs * stepsPerEpoch - 1e-9));
+        double steps = maxSteps > 0 ? maxSteps : Math.ceil(numTrainEpochs * stepsPerEpoch - 1e-9);
+        require(steps <= Integer.MAX_VALUE, "num-train-epochs", "fewer, for less than 2³¹ steps", numTrainEpochs);
+        return (int) steps;
     }
 
     /** Documents in an optimizer step. */

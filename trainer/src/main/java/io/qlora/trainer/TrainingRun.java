@@ -1,5 +1,7 @@
 package io.qlora.trainer;
 
+import io.qlora.engine.files.FileErrors;
+import io.qlora.engine.safetensors.ShardedSafetensors;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaTokenizer;
 import io.qlora.trainer.data.Batches;
@@ -7,6 +9,7 @@ import io.qlora.trainer.data.DataSet;
 import io.qlora.trainer.data.Document;
 import io.qlora.trainer.data.TokenizerEncoding;
 import java.io.IOException;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -25,31 +28,36 @@ public final class TrainingRun {
     private final RunOptions options;
     private final DataSet train;
     private final DataSet eval; // or null
+    private final RunIdentity identity;
     private final Path checkpoint; // to go on from, or null
+    private final long done; // steps at the checkpoint
     private final MemoryPlan plan;
     private volatile Trainer trainer;
     private volatile boolean stopRequested;
 
-    private TrainingRun(RunOptions options, DataSet train, DataSet eval, Path checkpoint, MemoryPlan plan) {
+    private TrainingRun(RunOptions options, LlamaConfig config, DataSet train, DataSet eval, Path checkpoint)
+            throws IOException {
         this.options = options;
         this.train = train;
         this.eval = eval;
+        this.identity = new RunIdentity(options, train, totalSteps());
         this.checkpoint = checkpoint;
-        this.plan = plan;
+        this.done = checkpoint == null ? 0 : CheckpointStore.check(checkpoint, identity);
+        this.plan = MemoryPlan.of(config, options, train, eval);
     }
 
     /**
-     * Checks the output directory, reads the data, predicts the memory.
+     * Checks the output directory, the model's files, the data and the checkpoint, and predicts the memory: whatever is
+     * wrong shows before any weight is read.
      *
      * @throws IllegalArgumentException if options do not fit together, or the output directory holds something already
      * @throws IOException if model or data cannot be used
      */
     public static TrainingRun prepare(RunOptions options) throws IOException {
         Path checkpoint = checkpoint(options);
-        if (checkpoint == null) {
-            requireEmpty(options.output());
-        }
+        requireFree(options.output(), checkpoint);
         LlamaConfig config = LlamaConfig.read(options.model());
+        ShardedSafetensors.open(options.model()).close();
         int maxLength = DataSet.maxLength(options.maxLength(), config);
         DataSet train;
         DataSet eval = null;
@@ -61,11 +69,12 @@ public final class TrainingRun {
             }
         }
         if (options.evalSplit() > 0) {
-            DataSet[] parts = split(train, options.evalSplit(), options.training().seed());
+            DataSet[] parts =
+                    split(train, options.evalSplit(), options.training().seed());
             train = parts[0];
             eval = parts[1];
         }
-        return new TrainingRun(options, train, eval, checkpoint, MemoryPlan.of(config, options, train, eval));
+        return new TrainingRun(options, config, train, eval, checkpoint);
     }
 
     private static Path checkpoint(RunOptions options) throws IOException {
@@ -76,21 +85,25 @@ public final class TrainingRun {
             return options.resumeFromCheckpoint();
         }
         return CheckpointStore.latest(options.output())
-                .orElseThrow(() -> new IllegalArgumentException(
-                        options.output() + ": holds no checkpoint to resume from; train with --save-steps to make them"));
+                .orElseThrow(() -> new IllegalArgumentException(options.output()
+                        + ": holds no checkpoint to resume from; train with --save-steps to make them"));
     }
 
-    private static void requireEmpty(Path output) throws IOException {
+    /** Requires that nothing is overwritten: the output is new or empty, or the run's that is resumed. */
+    private static void requireFree(Path output, Path checkpoint) throws IOException {
         if (!Files.exists(output)) {
             return;
         }
         if (!Files.isDirectory(output)) {
-            throw new IllegalArgumentException(output + ": the output should be a directory, found a file");
+            throw new IllegalArgumentException("--output " + output + ": expected a directory, found a file");
         }
+        boolean resumed = checkpoint != null
+                && Files.isDirectory(checkpoint)
+                && Files.isSameFile(checkpoint.toAbsolutePath().normalize().getParent(), output);
         try (Stream<Path> entries = Files.list(output)) {
-            if (entries.findAny().isPresent()) {
-                throw new IllegalArgumentException(output
-                        + ": the output directory is not empty; name another, or go on with --resume-from-checkpoint");
+            if (!resumed && entries.findAny().isPresent()) {
+                throw new IllegalArgumentException("--output " + output + ": the directory is not empty; name another"
+                        + (checkpoint == null ? ", or go on with --resume-from-checkpoint" : " than the checkpoint's own"));
             }
         }
     }
@@ -99,8 +112,8 @@ public final class TrainingRun {
     private static DataSet[] split(DataSet data, double evalSplit, long seed) {
         int count = (int) (evalSplit < 1 ? Math.ceil(evalSplit * data.size()) : evalSplit);
         if (count >= data.size()) {
-            throw new IllegalArgumentException("--eval-split " + evalSplit + " leaves nothing of the " + data.size()
-                    + " documents to train on");
+            throw new IllegalArgumentException(
+                    "--eval-split " + evalSplit + " leaves nothing of the " + data.size() + " documents to train on");
         }
         List<Document> shuffled = new Batches(data, data.size(), ~seed).step(1);
         List<Document> held = new ArrayList<>(shuffled.subList(0, count));
@@ -139,11 +152,12 @@ public final class TrainingRun {
     }
 
     /**
-     * Loads, trains, saves.
+     * Loads, trains, saves. A run that is stopped before its first step leaves nothing.
      *
-     * @throws NonFiniteException if a step gives something that is not finite; the adapter before it has been saved
+     * @throws NonFiniteException if something is not finite; the last good adapter has then been saved
      */
     public Trainer.Outcome run(TrainingListener listener) throws IOException {
+        createOutput();
         try (FineTuner tuner = FineTuner.on(options.model())
                 .lora(options.lora())
                 .load(options.load())
@@ -155,27 +169,51 @@ public final class TrainingRun {
         }
     }
 
+    /** Before anything is loaded, so that a place that cannot be written to shows at once. */
+    private void createOutput() throws IOException {
+        try {
+            Files.createDirectories(options.output());
+        } catch (IOException e) {
+            throw FileErrors.writing(options.output(), e);
+        }
+        if (!Files.isWritable(options.output())) {
+            throw new AccessDeniedException(options.output().toString());
+        }
+    }
+
     private Trainer.Outcome run(FineTuner tuner, TrainingListener listener) throws IOException {
-        Files.createDirectories(options.output());
+        Path metricsFile = options.output().resolve(METRICS);
         try (Trainer running = new Trainer(tuner.model(), tuner.adapter().parameters(), options.training())) {
-            CheckpointStore checkpoints = new CheckpointStore(
-                    options.output(), tuner.adapter(), tuner.baseName(), options.training(), train, totalSteps(), listener);
-            long done = checkpoint == null ? 0 : checkpoints.restore(checkpoint, running.optimizer());
+            CheckpointStore checkpoints =
+                    new CheckpointStore(options.output(), tuner.adapter(), tuner.baseName(), identity, listener);
+            if (checkpoint != null) {
+                CheckpointStore.restore(checkpoint, done, running.optimizer());
+            }
             trainer = running;
             if (stopRequested) {
                 running.requestStop();
             }
-            try (MetricsLog metrics = new MetricsLog(options.output().resolve(METRICS), done)) {
-                Trainer.Outcome outcome = running.train(train, eval, done, checkpoints, metrics.and(listener));
-                if (outcome.stopped() && outcome.steps() > done) {
-                    checkpoints.save(outcome.steps(), running.optimizer());
-                }
-                tuner.save(options.output());
-                return outcome;
+            Trainer.Outcome outcome;
+            try (MetricsLog metrics = new MetricsLog(metricsFile, done)) {
+                outcome = running.train(train, eval, done, checkpoints, metrics.and(listener));
             } catch (NonFiniteException e) {
-                tuner.save(options.output());
+                finish(tuner, e.step(), metricsFile);
                 throw e;
             }
+            if (outcome.stopped() && outcome.steps() > done) {
+                checkpoints.save(outcome.steps(), running.optimizer());
+            }
+            finish(tuner, outcome.steps(), metricsFile);
+            return outcome;
+        }
+    }
+
+    /** Saves the adapter after {@code steps}; after none, takes away what would keep the run from being begun again. */
+    private void finish(FineTuner tuner, long steps, Path metricsFile) throws IOException {
+        if (steps > 0) {
+            tuner.save(options.output());
+        } else {
+            Files.deleteIfExists(metricsFile);
         }
     }
 }

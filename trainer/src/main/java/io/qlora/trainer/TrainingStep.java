@@ -1,8 +1,8 @@
 package io.qlora.trainer;
 
-import io.qlora.engine.autograd.Parameter;
 import io.qlora.engine.autograd.Parameters;
 import io.qlora.engine.autograd.Tape;
+import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
 import io.qlora.engine.nn.StepKey;
 import io.qlora.engine.optim.AdamW;
@@ -27,13 +27,27 @@ final class TrainingStep {
     private final AdamW optimizer;
     private final StepMemory memory;
     private final TrainingConfig config;
+    private final LastGood lastGood;
 
-    TrainingStep(LlamaModel model, Parameters parameters, AdamW optimizer, StepMemory memory, TrainingConfig config) {
+    /**
+     * Steps of a run.
+     *
+     * @param state for a copy of the parameters
+     * @param memory for activations
+     */
+    TrainingStep(
+            LlamaModel model,
+            Parameters parameters,
+            AdamW optimizer,
+            ModelMemory state,
+            StepMemory memory,
+            TrainingConfig config) {
         this.model = model;
         this.parameters = parameters;
         this.optimizer = optimizer;
         this.memory = memory;
         this.config = config;
+        this.lastGood = new LastGood(parameters, state);
     }
 
     /**
@@ -41,7 +55,7 @@ final class TrainingStep {
      *
      * @param step counted from 1
      * @param learningRate of this step
-     * @throws NonFiniteException if loss or gradients are not finite; the parameters are then unchanged
+     * @throws NonFiniteException if loss or gradients are not finite; the parameters are then the last that gave finite ones
      */
     Result run(long step, List<Document> documents, double learningRate) {
         int targets = documents.stream().mapToInt(Document::targetCount).sum();
@@ -55,8 +69,9 @@ final class TrainingStep {
         }
         float norm = GradientNorm.of(parameters, memory);
         if (!Double.isFinite(loss) || !Float.isFinite(norm)) {
-            throw new NonFiniteException(step, firstNonFinite(), loss);
+            throw nonFinite(step, documents, loss);
         }
+        lastGood.keep();
         float clip = config.maxGradNorm() > 0 ? GradientNorm.clip(norm, (float) config.maxGradNorm()) : 1;
         optimizer.step(learningRate, clip);
         memory.requireEmpty();
@@ -82,26 +97,20 @@ final class TrainingStep {
         }
     }
 
-    private String firstNonFinite() {
-        for (Parameter parameter : parameters) {
-            if (!finite(parameter.value())) {
-                return parameter.name();
-            }
-        }
-        for (Parameter parameter : parameters) {
-            if (!finite(parameter.gradient())) {
-                return "the gradient of " + parameter.name();
-            }
-        }
-        return "the loss itself";
+    private NonFiniteException nonFinite(long step, List<Document> documents, double loss) {
+        String tensor = new FiniteProbe(model, parameters, memory)
+                .find(Batches.split(documents, config.batchSize()), new StepKey(config.seed(), step));
+        // A loss that is finite vouches for the parameters, whatever its gradients are.
+        long kept = Double.isFinite(loss) ? step - 1 : undo(step - 1);
+        return NonFiniteException.inStep(step, kept, new NonFiniteException.Finding(loss, tensor));
     }
 
-    private static boolean finite(Tensor tensor) {
-        for (float value : tensor.toFloats()) {
-            if (!Float.isFinite(value)) {
-                return false;
-            }
-        }
-        return true;
+    /**
+     * Takes back the update of {@code step}, the last one, unless there has been none.
+     *
+     * @return the step whose parameters these now are
+     */
+    long undo(long step) {
+        return lastGood.restore() ? step - 1 : step;
     }
 }

@@ -59,6 +59,8 @@ class RealRunGoldenTest {
         });
         assertEquals(1768, evaluations.getFirst().targets());
         assertEquals(5.33, evaluations.getFirst().nll(), 0.01);
-        assertTrue(evaluations.getLast().nll() <= 2.65, "ended at " + evaluations.getLast().nll());
+        assertTrue(
+                evaluations.getLast().nll() <= 2.65,
+                "ended at " + evaluations.getLast().nll());
     }
 }

@@ -38,9 +38,10 @@ class TraceGoldenTest {
     private static final double FINAL_RMS = 5e-6;
 
     static Stream<Trace> traces() {
-        return Golden.directories().flatMap(golden -> Stream.of("lora", "rslora", "qv")
-                .filter(kind -> Files.exists(golden.resolve("trace-" + kind + ".json")))
-                .map(kind -> new Trace(golden, kind)));
+        return Golden.directories()
+                .flatMap(golden -> Stream.of("lora", "rslora", "qv")
+                        .filter(kind -> Files.exists(golden.resolve("trace-" + kind + ".json")))
+                        .map(kind -> new Trace(golden, kind)));
     }
 
     record Trace(Path golden, String kind) {
@@ -62,26 +63,29 @@ class TraceGoldenTest {
                 ModelMemory memory = new ModelMemory(device);
                 LlamaModel model = LlamaModel.load(trace.golden.resolve("bnb-4bit"), LoadOptions.defaults(), device);
                 StepMemory step = new StepMemory(device)) {
-            LoraAdapter adapter = LoraAdapter.load(
-                    trace.golden.resolve("adapter-" + trace.kind), model.linears(), memory);
+            LoraAdapter adapter =
+                    LoraAdapter.load(trace.golden.resolve("adapter-" + trace.kind), model.linears(), memory);
             Parameters parameters = adapter.parameters();
             overwrite(parameters, trace.file("-init.safetensors"));
             adapter.attach();
             JsonNode settings = json.get("optimizer");
             AdamW optimizer = new AdamW(
                     parameters,
-                    AdamW.Options.DEFAULT.withWeightDecay(settings.get("weight_decay").asDouble()),
+                    AdamW.Options.DEFAULT.withWeightDecay(
+                            settings.get("weight_decay").asDouble()),
                     memory);
             TrainingConfig config = TrainingConfig.builder()
                     .batchSize(json.get("batch_size").asInt())
                     .maxGradNorm(settings.get("max_grad_norm").asDouble())
                     .scheduler(LearningRate.Schedule.CONSTANT)
                     .build();
-            TrainingStep training = new TrainingStep(model, parameters, optimizer, step, config);
+            TrainingStep training = new TrainingStep(model, parameters, optimizer, memory, step, config);
             JsonNode steps = json.get("steps");
             for (int s = 0; s < steps.size(); s++) {
                 TrainingStep.Result result = training.run(
-                        s + 1, documents(json.get("batches").get(s)), settings.get("lr").asDouble());
+                        s + 1,
+                        documents(json.get("batches").get(s)),
+                        settings.get("lr").asDouble());
                 JsonNode expected = steps.get(s);
                 double loss = expected.get("loss").asDouble();
                 assertEquals(loss, result.loss(), LOSS * loss, trace + ": loss of step " + (s + 1));

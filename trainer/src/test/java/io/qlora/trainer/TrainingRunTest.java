@@ -37,19 +37,38 @@ class TrainingRunTest {
         for (int i = 0; i < 24; i++) {
             String word = "word" + (char) ('a' + i);
             lines.append("{\"instruction\": \"Repeat.\", \"input\": \"").append(word);
-            lines.append("\", \"output\": \"").append(word).append(" ".repeat(i % 5)).append("!\"}\n");
+            lines.append("\", \"output\": \"")
+                    .append(word)
+                    .append(" ".repeat(i % 5))
+                    .append("!\"}\n");
         }
         data = Files.writeString(folder.resolve("data.jsonl"), lines);
     }
 
     private static TrainingConfig.Builder training() {
-        return TrainingConfig.builder().learningRate(5e-3).batchSize(2).gradientAccumulationSteps(2).maxSteps(8);
+        return TrainingConfig.builder()
+                .learningRate(5e-3)
+                .batchSize(2)
+                .gradientAccumulationSteps(2)
+                .maxSteps(8);
     }
 
     private RunOptions options(Path output, TrainingConfig config, double evalSplit, Path resume) {
-        LoraConfig lora = LoraConfig.builder().r(4).loraAlpha(8).loraDropout(0.1).build();
+        LoraConfig lora =
+                LoraConfig.builder().r(4).loraAlpha(8).loraDropout(0.1).build();
         return new RunOptions(
-                MODEL, List.of(data), List.of(), evalSplit, output, 0, true, lora, LoadOptions.defaults(), config, 2, resume);
+                MODEL,
+                List.of(data),
+                List.of(),
+                evalSplit,
+                output,
+                0,
+                true,
+                lora,
+                LoadOptions.defaults(),
+                config,
+                2,
+                resume);
     }
 
     private Trainer.Outcome train(Path output, TrainingConfig config, Path resume, TrainingListener listener)
@@ -78,14 +97,16 @@ class TrainingRunTest {
         class Death extends RuntimeException {
             private static final long serialVersionUID = 1L;
         }
-        assertThrows(Death.class, () -> train(died, training().saveSteps(3).build(), null, new TrainingListener() {
-            @Override
-            public void onStep(StepReport report) {
-                if (report.step() == 5) {
-                    throw new Death();
-                }
-            }
-        }));
+        assertThrows(
+                Death.class,
+                () -> train(died, training().saveSteps(3).build(), null, new TrainingListener() {
+                    @Override
+                    public void onStep(StepReport report) {
+                        if (report.step() == 5) {
+                            throw new Death();
+                        }
+                    }
+                }));
         assertFalse(Files.exists(died.resolve("adapter_model.safetensors")));
         Trainer.Outcome outcome =
                 train(died, training().saveSteps(3).build(), RunOptions.LATEST, new TrainingListener() {});
@@ -185,7 +206,8 @@ class TrainingRunTest {
 
     @Test
     void anEvaluationSplitIsHeldOut() throws IOException {
-        TrainingRun run = TrainingRun.prepare(options(folder.resolve("output"), training().build(), 0.25, null));
+        TrainingRun run =
+                TrainingRun.prepare(options(folder.resolve("output"), training().build(), 0.25, null));
         assertEquals(18, run.train().size());
         assertEquals(6, run.eval().size());
         assertTrue(run.train().documents().stream().noneMatch(run.eval().documents()::contains));

@@ -2,8 +2,11 @@ package io.qlora.cuda.kernels;
 
 import io.qlora.cuda.CudaDevice;
 import io.qlora.engine.ops.Add;
+import io.qlora.engine.ops.Attention;
+import io.qlora.engine.ops.CachedAttention;
 import io.qlora.engine.ops.Dropout;
 import io.qlora.engine.ops.Embedding;
+import io.qlora.engine.ops.Linear;
 import io.qlora.engine.ops.LinearCrossEntropy;
 import io.qlora.engine.ops.RmsNorm;
 import io.qlora.engine.ops.Rope;
@@ -12,6 +15,9 @@ import io.qlora.engine.optim.AdamW;
 import io.qlora.engine.optim.GradientNorm;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.KernelProvider;
+import io.qlora.lora.LoraLinear;
+import io.qlora.nf4.Nf4;
+import io.qlora.nf4.Nf4Linear;
 import java.util.Map;
 
 /** The kernels of all modules, for cards. */
@@ -25,14 +31,21 @@ public final class CudaKernels implements KernelProvider {
         if (!(device instanceof CudaDevice cuda)) {
             return Map.of();
         }
+        CudaAttention attention = new CudaAttention(cuda);
         return Map.ofEntries(
                 Map.entry(Add.Kernel.class, new CudaAdd(cuda)),
+                Map.entry(Attention.Kernel.class, attention),
+                Map.entry(CachedAttention.Kernel.class, attention),
                 Map.entry(Dropout.Kernel.class, new CudaDropout(cuda)),
                 Map.entry(Embedding.Kernel.class, new CudaEmbedding(cuda)),
+                Map.entry(Linear.Kernel.class, new CudaLinear(cuda)),
                 Map.entry(LinearCrossEntropy.Kernel.class, new CudaLinearCrossEntropy(cuda)),
                 Map.entry(RmsNorm.Kernel.class, new CudaRmsNorm(cuda)),
                 Map.entry(Rope.Kernel.class, new CudaRope(cuda)),
                 Map.entry(SwiGlu.Kernel.class, new CudaSwiGlu(cuda)),
+                Map.entry(Nf4.Codec.class, new CudaNf4Codec(cuda)),
+                Map.entry(Nf4Linear.Kernel.class, new CudaNf4Linear(cuda)),
+                Map.entry(LoraLinear.Kernel.class, new CudaLoraLinear(cuda)),
                 Map.entry(AdamW.Kernel.class, new CudaAdamW(cuda)),
                 Map.entry(GradientNorm.Kernel.class, new CudaGradientNorm(cuda)));
     }

@@ -148,6 +148,37 @@ template <class T> __device__ __forceinline__ void put8(T *p, i64 i, i64 end, fl
     store8(p, i, end, v);
 }
 
+// ---- NF4: see io.qlora.engine.tensor.Nf4Weight --------------------------------------------------------------------------
+
+/// The blocks' scales, either plain, or codes into a map times the groups' scales plus an offset.
+struct Scales {
+    const u8 *codes; // null: plain
+    const float *scales, *map;
+    float offset;
+};
+
+/// The scale of the block that element i is in; rounded twice, as on the CPU.
+__device__ __forceinline__ float block_scale(const Scales &s, i64 i) {
+    i64 block = i / 64;
+    return s.codes ? __fadd_rn(__fmul_rn(s.map[s.codes[block]], s.scales[block / 256]), s.offset) : s.scales[block];
+}
+
+#define NF4_BITS                                                                                                       \
+    {0xbf800000, 0xbf3239b1, 0xbf066b30, 0xbeca32a0, 0xbe91a24d, 0xbe3d353f, 0xbdba7871, 0x00000000,                   \
+     0x3da2faff, 0x3e24cae3, 0x3e7c04dd, 0x3ead033a, 0x3ee1a4b8, 0x3f1007ab, 0x3f3913b3, 0x3f800000}
+
+/// Puts the 16 values into shared memory: in as many banks, so that any codes are read at once.
+__device__ __forceinline__ void load_codebook(float *codebook) {
+    const u32 bits[16] = NF4_BITS;
+#pragma unroll
+    for (int i = 0; i < 16; i++) {
+        if ((int)threadIdx.x == i) {
+            codebook[i] = __uint_as_float(bits[i]);
+        }
+    }
+    __syncthreads();
+}
+
 // ---- sums, always in the same order -----------------------------------------------------------------------------------
 
 template <class S> __device__ __forceinline__ S warp_sum(S x) {

@@ -116,12 +116,10 @@ final class AttentionBackward {
         StridedTile.multiply(whole, size, values.data, from * stride, stride, 1, gradientLanes, 0, scoreGradients, 0);
         CausalScores.hide(scores, from, whole, first);
         CausalScores.softmaxGradient(scores, scoreGradients, whole, state);
-        StridedTile.multiply(
-                size, rows, keys.data, from * stride, 1, stride, scoreGradients, 0, queryGradients, 0);
+        StridedTile.multiply(size, rows, keys.data, from * stride, 1, stride, scoreGradients, 0, queryGradients, 0);
         for (int column = 0; column < size; column += LANES) {
             int to = (column / LANES * count + from) * LANES;
-            StridedTile.multiply(
-                    whole, queries, scores, 0, LANES, 1, gradientRows, column * LANES, valueGradients, to);
+            StridedTile.multiply(whole, queries, scores, 0, LANES, 1, gradientRows, column * LANES, valueGradients, to);
             StridedTile.multiply(
                     whole, queries, scoreGradients, 0, LANES, 1, queryRows, column * LANES, keyGradients, to);
         }

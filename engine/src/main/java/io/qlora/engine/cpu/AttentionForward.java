@@ -23,7 +23,7 @@ final class AttentionForward {
     private final HeadRows keys = new HeadRows(); // [U, D]
     private final HeadRows values = new HeadRows(); // [U, D]
     private final float[] scores = new float[BLOCK * LANES]; // [BLOCK, LANES]
-    private final float[] state = new float[2 * LANES]; // the lanes' maxima and sums
+    private final float[] state = new float[3 * LANES]; // the lanes' maxima and sums, see CausalScores
     private float[] rows = new float[0]; // squares of [LANES, D]: queries, later outputs
     private float[] lanes = new float[0]; // [D, LANES]: queries
     private float[] output = new float[0]; // [D, LANES]

@@ -42,38 +42,54 @@ final class CausalScores {
      * One step of the softmax with a running maximum: turns scores into e^(score − maximum), and scales what was summed
      * under the maximum so far to the new one.
      *
-     * @param state the lanes' maxima, then their sums
+     * @param state the lanes' maxima, then their sums, then room for the factors between the old maxima and the new
      * @param output {@code [size][LANES]}
      */
     static void softmax(float[] scores, int rows, float[] state, float[] output, int size) {
+        raise(scores, rows, state);
+        exponentials(scores, rows, state, 0);
+        exponentials(scores, rows, state, WIDTH);
+        shrink(output, size, state);
+    }
+
+    // Both halves of the lanes at once where one alone would wait for its own last step; one after the other where both
+    // together would make a method too large for the compiler to inline everything.
+
+    private static void raise(float[] scores, int rows, float[] state) {
         FloatVector before0 = FloatVector.fromArray(FLOATS, state, 0);
         FloatVector before1 = FloatVector.fromArray(FLOATS, state, WIDTH);
         FloatVector max0 = before0;
         FloatVector max1 = before1;
         for (int at = 0; at < rows * LANES; at += LANES) {
-            // A NaN is never greater; it comes through below, where it meets the exponential.
+            // A NaN is never greater; it comes through when it meets the exponential.
             FloatVector score0 = FloatVector.fromArray(FLOATS, scores, at);
             FloatVector score1 = FloatVector.fromArray(FLOATS, scores, at + WIDTH);
             max0 = max0.blend(score0, score0.compare(VectorOperators.GT, max0));
             max1 = max1.blend(score1, score1.compare(VectorOperators.GT, max1));
         }
-        FloatVector shrink0 = Lanes.exp(before0.sub(max0));
-        FloatVector shrink1 = Lanes.exp(before1.sub(max1));
         max0.intoArray(state, 0);
         max1.intoArray(state, WIDTH);
-        FloatVector sum0 = FloatVector.fromArray(FLOATS, state, LANES).mul(shrink0);
-        FloatVector sum1 = FloatVector.fromArray(FLOATS, state, LANES + WIDTH).mul(shrink1);
-        for (int at = 0; at < rows * LANES; at += LANES) {
-            FloatVector weight0 = Lanes.exp(FloatVector.fromArray(FLOATS, scores, at).sub(max0));
-            FloatVector weight1 = Lanes.exp(
-                    FloatVector.fromArray(FLOATS, scores, at + WIDTH).sub(max1));
-            weight0.intoArray(scores, at);
-            weight1.intoArray(scores, at + WIDTH);
-            sum0 = sum0.add(weight0);
-            sum1 = sum1.add(weight1);
+        before0.sub(max0).intoArray(state, 2 * LANES);
+        before1.sub(max1).intoArray(state, 2 * LANES + WIDTH);
+    }
+
+    private static void exponentials(float[] scores, int rows, float[] state, int lane) {
+        FloatVector max = FloatVector.fromArray(FLOATS, state, lane);
+        FloatVector shrink = Lanes.exp(FloatVector.fromArray(FLOATS, state, 2 * LANES + lane));
+        FloatVector sum = FloatVector.fromArray(FLOATS, state, LANES + lane).mul(shrink);
+        for (int at = lane; at < rows * LANES; at += LANES) {
+            FloatVector weight =
+                    Lanes.exp(FloatVector.fromArray(FLOATS, scores, at).sub(max));
+            weight.intoArray(scores, at);
+            sum = sum.add(weight);
         }
-        sum0.intoArray(state, LANES);
-        sum1.intoArray(state, LANES + WIDTH);
+        shrink.intoArray(state, 2 * LANES + lane);
+        sum.intoArray(state, LANES + lane);
+    }
+
+    private static void shrink(float[] output, int size, float[] state) {
+        FloatVector shrink0 = FloatVector.fromArray(FLOATS, state, 2 * LANES);
+        FloatVector shrink1 = FloatVector.fromArray(FLOATS, state, 2 * LANES + WIDTH);
         for (int at = 0; at < size * LANES; at += LANES) {
             FloatVector.fromArray(FLOATS, output, at).mul(shrink0).intoArray(output, at);
             FloatVector.fromArray(FLOATS, output, at + WIDTH).mul(shrink1).intoArray(output, at + WIDTH);

@@ -80,8 +80,7 @@ final class CpuAttention implements Attention.Kernel {
                 int count = Math.min(LANES, to - first);
                 long at = offset(start + first, head, size, rowBytes);
                 long log = 4L * ((long) head * q.rows() + start + first);
-                attention.attend(
-                        q.segment(), at, rowBytes, count, first, y.segment(), logSumExp.segment(), log);
+                attention.attend(q.segment(), at, rowBytes, count, first, y.segment(), logSumExp.segment(), log);
             }
         }
     }

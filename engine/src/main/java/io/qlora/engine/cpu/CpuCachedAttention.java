@@ -19,7 +19,6 @@ import jdk.incubator.vector.VectorOperators;
 final class CpuCachedAttention implements CachedAttention.Kernel {
 
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
-    private static final ThreadLocal<PanelScratch> SCRATCH = ThreadLocal.withInitial(PanelScratch::new);
     private static final int TASK_QUERIES = 64;
 
     private final Workers workers;
@@ -58,13 +57,12 @@ final class CpuCachedAttention implements CachedAttention.Kernel {
     }
 
     /** All heads of one group, attending to {@code count} keys. */
-    private static void single(
-            Tensor q, Tensor k, Tensor v, int count, int group, int kvHead, int heads, Tensor y) {
+    private static void single(Tensor q, Tensor k, Tensor v, int count, int group, int kvHead, int heads, Tensor y) {
         int size = q.cols() / heads;
         long offset = 4L * kvHead * size;
         long rowBytes = 4L * k.cols();
         float scale = (float) (1 / Math.sqrt(size));
-        float[] p = SCRATCH.get().floats(count + WIDTH);
+        float[] p = PanelScratch.ofThread().floats(count + WIDTH);
         for (int head = kvHead * group; head < (kvHead + 1) * group; head++) {
             long query = 4L * head * size;
             scores(q.segment(), query, k.segment(), offset, rowBytes, count, size, scale, p);

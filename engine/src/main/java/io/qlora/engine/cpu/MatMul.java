@@ -44,7 +44,7 @@ public final class MatMul {
 
     /** A thread's own memory. */
     private static final class Scratch {
-        final PanelScratch source = new PanelScratch();
+        final PanelScratch source = PanelScratch.ofThread();
         final float[] panel = new float[KC * NR];
         float[] block = new float[0];
 
@@ -123,8 +123,7 @@ public final class MatMul {
         outer.require(x.length(), up.width());
         outer.require(x.length(), w.width());
         Shapes.require(down.depth() == x.cols(), "MatMul", "depth of down", down.depth(), "" + x.cols());
-        List<Term> terms = List.of(
-                new Term(Left.of(x), w), new Term(Left.of(u).scaled(scale), up));
+        List<Term> terms = List.of(new Term(Left.of(x), w), new Term(Left.of(u).scaled(scale), up));
         List<Left> lefts = terms.stream().map(Term::left).toList();
         Depth depth = Depth.of(terms);
         int ofX = depth.blocksBefore(1);
@@ -238,9 +237,7 @@ public final class MatMul {
     private static void multiplyTiles(
             int tiles, int depth, float[] left, int leftStart, float[] panel, float[] block, int blockStart) {
         for (int i = 0; i < tiles; i++) {
-            MicroKernel.multiply(
-                    depth, left, leftStart + i * MR * depth, panel, block, blockStart + i * MR * NR);
+            MicroKernel.multiply(depth, left, leftStart + i * MR * depth, panel, block, blockStart + i * MR * NR);
         }
     }
-
 }

@@ -1,6 +1,7 @@
 package io.qlora.engine.cpu;
 
 import static io.qlora.engine.cpu.Lanes.FLOATS;
+import static io.qlora.engine.cpu.Lanes.ORDER;
 import static io.qlora.engine.cpu.Lanes.WIDTH;
 
 import io.qlora.engine.tensor.DType;
@@ -11,12 +12,12 @@ import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.FloatVector;
 
 /**
- * {@code y = x · Wᵀ} for so few rows of x that the time is spent reading W: W is read once, as it lies, four of its rows at
- * a time. What generating a token is made of.
+ * {@code y = x · Wᵀ} for so few rows of x that the time is spent reading W: W is read once, four of its rows at a time, and
+ * not packed. What generating a token is made of.
  */
 public final class RowProduct {
 
-    /** Rows of x from which on {@link MatMul} is faster, exclusive. */
+    /** The most rows of x for which this is faster than {@link MatMul}. */
     public static final int ROWS = 8;
 
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
@@ -42,101 +43,51 @@ public final class RowProduct {
         int out = w.length();
         Shapes.matrix(x, DType.F32, -1, in, "RowProduct", "x");
         Shapes.matrix(y, DType.F32, x.length(), out, "RowProduct", "y");
+        DType dtype = w.dtype();
+        MemorySegment xs = x.segment();
+        MemorySegment ws = w.segment();
+        MemorySegment ys = y.segment();
         int rows = x.length();
         workers.run(Math.ceilDiv(out, TASK_ROWS), task -> {
-            float[] sums = new float[GROUP];
+            float[] group = PanelScratch.ofThread().floats(GROUP * in + GROUP);
             int end = Math.min(out, (task + 1) * TASK_ROWS);
             for (int n = task * TASK_ROWS; n < end; n += GROUP) {
+                int count = Math.min(GROUP, end - n);
+                for (int r = 0; r < count; r++) {
+                    Widen.copy(dtype, ws, (long) (n + r) * in, in, group, r * in);
+                }
                 for (int m = 0; m < rows; m++) {
-                    multiply(x, m, w, n, Math.min(GROUP, end - n), y, sums);
+                    dots(xs, 4L * m * in, group, in);
+                    MemorySegment.copy(group, GROUP * in, ys, FLOAT, 4 * ((long) m * out + n), count);
                 }
             }
         });
     }
 
-    /** Elements {@code n} to {@code n + count} of row {@code m} of y. */
-    private static void multiply(Tensor x, int m, Tensor w, int n, int count, Tensor y, float[] sums) {
-        MemorySegment xs = x.segment();
-        MemorySegment ws = w.segment();
-        MemorySegment ys = y.segment();
-        int in = w.cols();
-        int vectors = in / WIDTH * WIDTH;
-        long xRow = (long) m * in;
-        long row = (long) n * in;
-        long stride = count == GROUP ? in : 0; // a rest is computed row by row, each of them four times at once
-        int step = count == GROUP ? GROUP : 1;
-        for (int i = 0; i < count; i += step) {
-            switch (w.dtype()) {
-                case F32 -> f32(xs, 4 * xRow, ws, 4 * (row + (long) i * in), 4 * stride, vectors, sums);
-                case F16 -> f16(xs, 4 * xRow, ws, 2 * (row + (long) i * in), 2 * stride, vectors, sums);
-                case BF16 -> bf16(xs, 4 * xRow, ws, 2 * (row + (long) i * in), 2 * stride, vectors, sums);
-                case I32, U8 -> throw new IllegalArgumentException(w + " is not floating-point");
+    /** The products of x, from a byte offset on, with each of four rows of this length: left behind those rows. */
+    private static void dots(MemorySegment x, long offset, float[] rows, int length) {
+        FloatVector sum0 = FloatVector.zero(FLOATS);
+        FloatVector sum1 = FloatVector.zero(FLOATS);
+        FloatVector sum2 = FloatVector.zero(FLOATS);
+        FloatVector sum3 = FloatVector.zero(FLOATS);
+        int k = 0;
+        for (; k <= length - WIDTH; k += WIDTH) {
+            FloatVector v = FloatVector.fromMemorySegment(FLOATS, x, offset + 4L * k, ORDER);
+            sum0 = FloatVector.fromArray(FLOATS, rows, k).fma(v, sum0);
+            sum1 = FloatVector.fromArray(FLOATS, rows, length + k).fma(v, sum1);
+            sum2 = FloatVector.fromArray(FLOATS, rows, 2 * length + k).fma(v, sum2);
+            sum3 = FloatVector.fromArray(FLOATS, rows, 3 * length + k).fma(v, sum3);
+        }
+        int sums = GROUP * length;
+        rows[sums] = Lanes.sum(sum0);
+        rows[sums + 1] = Lanes.sum(sum1);
+        rows[sums + 2] = Lanes.sum(sum2);
+        rows[sums + 3] = Lanes.sum(sum3);
+        for (; k < length; k++) {
+            float v = x.get(FLOAT, offset + 4L * k);
+            for (int r = 0; r < GROUP; r++) {
+                rows[sums + r] = Math.fma(v, rows[r * length + k], rows[sums + r]);
             }
-            for (int j = 0; j < step; j++) {
-                float sum = sums[j];
-                for (int k = vectors; k < in; k++) {
-                    sum = Math.fma(xs.getAtIndex(FLOAT, xRow + k), Widen.get(w.dtype(), ws, row + (long) (i + j) * in + k), sum);
-                }
-                ys.setAtIndex(FLOAT, (long) m * y.cols() + n + i + j, sum);
-            }
         }
-    }
-
-    private static void f32(
-            MemorySegment x, long xRow, MemorySegment w, long row, long stride, int count, float[] sums) {
-        FloatVector sum0 = FloatVector.zero(FLOATS);
-        FloatVector sum1 = sum0;
-        FloatVector sum2 = sum0;
-        FloatVector sum3 = sum0;
-        for (int k = 0; k < count; k += WIDTH) {
-            FloatVector v = Widen.f32(x, xRow + 4L * k);
-            long o = row + 4L * k;
-            sum0 = Widen.f32(w, o).fma(v, sum0);
-            sum1 = Widen.f32(w, o + stride).fma(v, sum1);
-            sum2 = Widen.f32(w, o + 2 * stride).fma(v, sum2);
-            sum3 = Widen.f32(w, o + 3 * stride).fma(v, sum3);
-        }
-        store(sum0, sum1, sum2, sum3, sums);
-    }
-
-    private static void f16(
-            MemorySegment x, long xRow, MemorySegment w, long row, long stride, int count, float[] sums) {
-        FloatVector sum0 = FloatVector.zero(FLOATS);
-        FloatVector sum1 = sum0;
-        FloatVector sum2 = sum0;
-        FloatVector sum3 = sum0;
-        for (int k = 0; k < count; k += WIDTH) {
-            FloatVector v = Widen.f32(x, xRow + 4L * k);
-            long o = row + 2L * k;
-            sum0 = Widen.f16(w, o).fma(v, sum0);
-            sum1 = Widen.f16(w, o + stride).fma(v, sum1);
-            sum2 = Widen.f16(w, o + 2 * stride).fma(v, sum2);
-            sum3 = Widen.f16(w, o + 3 * stride).fma(v, sum3);
-        }
-        store(sum0, sum1, sum2, sum3, sums);
-    }
-
-    private static void bf16(
-            MemorySegment x, long xRow, MemorySegment w, long row, long stride, int count, float[] sums) {
-        FloatVector sum0 = FloatVector.zero(FLOATS);
-        FloatVector sum1 = sum0;
-        FloatVector sum2 = sum0;
-        FloatVector sum3 = sum0;
-        for (int k = 0; k < count; k += WIDTH) {
-            FloatVector v = Widen.f32(x, xRow + 4L * k);
-            long o = row + 2L * k;
-            sum0 = Widen.bf16(w, o).fma(v, sum0);
-            sum1 = Widen.bf16(w, o + stride).fma(v, sum1);
-            sum2 = Widen.bf16(w, o + 2 * stride).fma(v, sum2);
-            sum3 = Widen.bf16(w, o + 3 * stride).fma(v, sum3);
-        }
-        store(sum0, sum1, sum2, sum3, sums);
-    }
-
-    private static void store(FloatVector sum0, FloatVector sum1, FloatVector sum2, FloatVector sum3, float[] sums) {
-        sums[0] = Lanes.sum(sum0);
-        sums[1] = Lanes.sum(sum1);
-        sums[2] = Lanes.sum(sum2);
-        sums[3] = Lanes.sum(sum3);
     }
 }

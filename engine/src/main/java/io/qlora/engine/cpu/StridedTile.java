@@ -122,22 +122,34 @@ final class StridedTile {
             p += depthStride;
             q += COLUMNS;
         }
-        // Written out: the method is too large for the compiler to inline a helper, and a call would make objects of vectors.
+        // Written out: the compiler would no longer inline a helper here, and a call makes objects of vectors.
         FloatVector.fromArray(FLOATS, c, cStart).add(left0).intoArray(c, cStart);
         FloatVector.fromArray(FLOATS, c, cStart + WIDTH).add(right0).intoArray(c, cStart + WIDTH);
         FloatVector.fromArray(FLOATS, c, cStart + COLUMNS).add(left1).intoArray(c, cStart + COLUMNS);
         FloatVector.fromArray(FLOATS, c, cStart + COLUMNS + WIDTH).add(right1).intoArray(c, cStart + COLUMNS + WIDTH);
         FloatVector.fromArray(FLOATS, c, cStart + 2 * COLUMNS).add(left2).intoArray(c, cStart + 2 * COLUMNS);
-        FloatVector.fromArray(FLOATS, c, cStart + 2 * COLUMNS + WIDTH).add(right2).intoArray(c, cStart + 2 * COLUMNS + WIDTH);
+        FloatVector.fromArray(FLOATS, c, cStart + 2 * COLUMNS + WIDTH)
+                .add(right2)
+                .intoArray(c, cStart + 2 * COLUMNS + WIDTH);
         FloatVector.fromArray(FLOATS, c, cStart + 3 * COLUMNS).add(left3).intoArray(c, cStart + 3 * COLUMNS);
-        FloatVector.fromArray(FLOATS, c, cStart + 3 * COLUMNS + WIDTH).add(right3).intoArray(c, cStart + 3 * COLUMNS + WIDTH);
+        FloatVector.fromArray(FLOATS, c, cStart + 3 * COLUMNS + WIDTH)
+                .add(right3)
+                .intoArray(c, cStart + 3 * COLUMNS + WIDTH);
         FloatVector.fromArray(FLOATS, c, cStart + 4 * COLUMNS).add(left4).intoArray(c, cStart + 4 * COLUMNS);
-        FloatVector.fromArray(FLOATS, c, cStart + 4 * COLUMNS + WIDTH).add(right4).intoArray(c, cStart + 4 * COLUMNS + WIDTH);
+        FloatVector.fromArray(FLOATS, c, cStart + 4 * COLUMNS + WIDTH)
+                .add(right4)
+                .intoArray(c, cStart + 4 * COLUMNS + WIDTH);
         FloatVector.fromArray(FLOATS, c, cStart + 5 * COLUMNS).add(left5).intoArray(c, cStart + 5 * COLUMNS);
-        FloatVector.fromArray(FLOATS, c, cStart + 5 * COLUMNS + WIDTH).add(right5).intoArray(c, cStart + 5 * COLUMNS + WIDTH);
+        FloatVector.fromArray(FLOATS, c, cStart + 5 * COLUMNS + WIDTH)
+                .add(right5)
+                .intoArray(c, cStart + 5 * COLUMNS + WIDTH);
         FloatVector.fromArray(FLOATS, c, cStart + 6 * COLUMNS).add(left6).intoArray(c, cStart + 6 * COLUMNS);
-        FloatVector.fromArray(FLOATS, c, cStart + 6 * COLUMNS + WIDTH).add(right6).intoArray(c, cStart + 6 * COLUMNS + WIDTH);
+        FloatVector.fromArray(FLOATS, c, cStart + 6 * COLUMNS + WIDTH)
+                .add(right6)
+                .intoArray(c, cStart + 6 * COLUMNS + WIDTH);
         FloatVector.fromArray(FLOATS, c, cStart + 7 * COLUMNS).add(left7).intoArray(c, cStart + 7 * COLUMNS);
-        FloatVector.fromArray(FLOATS, c, cStart + 7 * COLUMNS + WIDTH).add(right7).intoArray(c, cStart + 7 * COLUMNS + WIDTH);
+        FloatVector.fromArray(FLOATS, c, cStart + 7 * COLUMNS + WIDTH)
+                .add(right7)
+                .intoArray(c, cStart + 7 * COLUMNS + WIDTH);
     }
 }

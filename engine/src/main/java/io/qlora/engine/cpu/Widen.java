@@ -11,7 +11,6 @@ import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
-import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
@@ -23,8 +22,6 @@ public final class Widen {
     private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED;
     private static final VectorSpecies<Short> SHORTS =
             VectorShape.forBitSize(FLOATS.vectorBitSize() / 2).withLanes(short.class);
-
-    private static final float TWO_TO_112 = 0x1p112f; // between the exponent biases of binary16, 15, and binary32, 127
 
     private Widen() {}
 
@@ -38,33 +35,20 @@ public final class Widen {
         }
     }
 
-    /** Element {@code index}. */
-    static float get(DType dtype, MemorySegment x, long index) {
-        return switch (dtype) {
-            case F32 -> x.getAtIndex(FLOAT, index);
-            case F16 -> Float.float16ToFloat(x.getAtIndex(SHORT, index));
-            case BF16 -> Float.intBitsToFloat(x.getAtIndex(SHORT, index) << 16);
-            case I32, U8 -> throw new IllegalArgumentException(dtype + " is not floating-point");
-        };
-    }
-
     private static void copyF32(MemorySegment x, long offset, int count, float[] out, int start) {
         int i = 0;
         for (; i <= count - WIDTH; i += WIDTH) {
             f32(x, offset + 4L * i).intoArray(out, start + i);
         }
         for (; i < count; i++) {
-            out[start + i] = get(DType.F32, x, offset / 4 + i);
+            out[start + i] = x.get(FLOAT, offset + 4L * i);
         }
     }
 
+    /** The compiler makes vectors of this by itself. */
     private static void copyF16(MemorySegment x, long offset, int count, float[] out, int start) {
-        int i = 0;
-        for (; i <= count - WIDTH; i += WIDTH) {
-            f16(x, offset + 2L * i).intoArray(out, start + i);
-        }
-        for (; i < count; i++) {
-            out[start + i] = get(DType.F16, x, offset / 2 + i);
+        for (int i = 0; i < count; i++) {
+            out[start + i] = Float.float16ToFloat(x.get(SHORT, offset + 2L * i));
         }
     }
 
@@ -74,7 +58,7 @@ public final class Widen {
             bf16(x, offset + 2L * i).intoArray(out, start + i);
         }
         for (; i < count; i++) {
-            out[start + i] = get(DType.BF16, x, offset / 2 + i);
+            out[start + i] = Float.intBitsToFloat(x.get(SHORT, offset + 2L * i) << 16);
         }
     }
 
@@ -103,9 +87,7 @@ public final class Widen {
 
     private static void pairsF16(MemorySegment x, long offset, long stride, int count, float[] out) {
         for (int i = 0; i < count; i++) {
-            long o = offset + i * stride;
-            f16(x, o).intoArray(out, 2 * i * WIDTH);
-            f16(x, o + 2L * WIDTH).intoArray(out, (2 * i + 1) * WIDTH);
+            copyF16(x, offset + i * stride, 2 * WIDTH, out, 2 * i * WIDTH);
         }
     }
 
@@ -123,26 +105,9 @@ public final class Widen {
     }
 
     /** A vector of bfloat16 at this byte offset. */
-    static FloatVector bf16(MemorySegment x, long offset) {
-        return bits(x, offset).lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
-    }
-
-    /**
-     * A vector of binary16 at this byte offset: exponent and mantissa are moved to their places and the exponent's bias
-     * is made up for by a multiplication, which also normalises what was subnormal. Infinities and NaN get theirs set.
-     */
-    static FloatVector f16(MemorySegment x, long offset) {
-        IntVector half = bits(x, offset);
-        IntVector magnitude = half.and(0x7fff).lanewise(VectorOperators.LSHL, 13);
-        IntVector finite = magnitude.reinterpretAsFloats().mul(TWO_TO_112).reinterpretAsInts();
-        VectorMask<Integer> special = half.and(0x7c00).compare(VectorOperators.EQ, 0x7c00);
-        IntVector widened = finite.blend(magnitude.or(0x7f800000), special);
-        IntVector sign = half.and(0x8000).lanewise(VectorOperators.LSHL, 16);
-        return widened.or(sign).reinterpretAsFloats();
-    }
-
-    private static IntVector bits(MemorySegment x, long offset) {
+    private static FloatVector bf16(MemorySegment x, long offset) {
         ShortVector shorts = ShortVector.fromMemorySegment(SHORTS, x, offset, ORDER);
-        return (IntVector) shorts.convertShape(VectorOperators.ZERO_EXTEND_S2I, INTS, 0);
+        IntVector bits = (IntVector) shorts.convertShape(VectorOperators.ZERO_EXTEND_S2I, INTS, 0);
+        return bits.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
     }
 }

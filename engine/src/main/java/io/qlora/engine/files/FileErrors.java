@@ -50,12 +50,22 @@ public final class FileErrors {
         return explained(file, "cannot be written, and what was there before is untouched", cause);
     }
 
+    /** {@code cause}, met while adding to the end of {@code file}, as a sentence that names it. */
+    public static IOException appending(Path file, IOException cause) {
+        return explained(file, "cannot be written any further, and what it has so far stays", cause);
+    }
+
     private static IOException explained(Path file, String what, IOException cause) {
-        String reason = switch (cause) {
+        // A file of a directory that is being written has explained itself already, by a name that is not its last.
+        IOException root = cause;
+        while (root.getCause() instanceof IOException inner) {
+            root = inner;
+        }
+        String reason = switch (root) {
             case AccessDeniedException denied -> "permission denied";
             case NoSuchFileException missing -> "no such file or directory";
             case FileSystemException e when e.getReason() != null -> e.getReason();
-            default -> String.valueOf(cause.getMessage());
+            default -> String.valueOf(root.getMessage());
         };
         FileSystemException explained = new FileSystemException(file.toString(), null, what + ": " + reason);
         explained.initCause(cause);

@@ -82,8 +82,7 @@ public final class Attention {
      * @param kvHeads K
      * @return [T, H·D]
      */
-    public static Tensor apply(
-            Tape tape, Tensor q, Tensor k, Tensor v, Sequences sequences, int heads, int kvHeads) {
+    public static Tensor apply(Tape tape, Tensor q, Tensor k, Tensor v, Sequences sequences, int heads, int kvHeads) {
         int tokens = sequences.tokens();
         int size = headSize("Attention", q, heads, kvHeads);
         Shapes.matrix(q, q.dtype(), tokens, -1, "Attention", "q");

@@ -31,7 +31,8 @@ import java.util.List;
 public final class LinearCrossEntropy {
 
     private static final long CHUNK_BYTES = 16L << 20; // of logits
-    private static final long CHUNK_ROWS = 64; // at least: the head is read from memory once a chunk, twice with gradients
+    private static final long CHUNK_ROWS =
+            64; // at least: the head is read from memory once a chunk, twice with gradients
 
     private LinearCrossEntropy() {}
 

@@ -98,13 +98,16 @@ record Header(Map<String, String> metadata, Map<String, TensorEntry> entries) {
 
         private Map<String, String> metadata(JsonNode node) throws MalformedFileException {
             if (!node.isObject()) {
-                throw new MalformedFileException(file, METADATA + " should be an object of strings, found " + JsonFiles.describe(node));
+                throw new MalformedFileException(
+                        file, METADATA + " should be an object of strings, found " + JsonFiles.describe(node));
             }
             Map<String, String> metadata = new LinkedHashMap<>();
             for (Map.Entry<String, JsonNode> field : node.properties()) {
                 if (!field.getValue().isTextual()) {
                     throw new MalformedFileException(
-                            file, METADATA + ": " + field.getKey() + " should be a string, found " + JsonFiles.describe(field.getValue()));
+                            file,
+                            METADATA + ": " + field.getKey() + " should be a string, found "
+                                    + JsonFiles.describe(field.getValue()));
                 }
                 metadata.put(field.getKey(), field.getValue().textValue());
             }
@@ -119,12 +122,17 @@ record Header(Map<String, String> metadata, Map<String, TensorEntry> entries) {
             Shape shape = shape(name, node.path("shape"));
             long[] offsets = numbers(name, "data_offsets", node.path("data_offsets"));
             if (offsets.length != 2) {
-                throw bad(name, "data_offsets should be [begin, end], found " + JsonFiles.describe(node.path("data_offsets")));
+                throw bad(
+                        name,
+                        "data_offsets should be [begin, end], found " + JsonFiles.describe(node.path("data_offsets")));
             }
             long begin = offsets[0];
             long end = offsets[1];
             if (begin > end) {
-                throw bad(name, "data_offsets should not end before they begin, found " + JsonFiles.describe(node.path("data_offsets")));
+                throw bad(
+                        name,
+                        "data_offsets should not end before they begin, found "
+                                + JsonFiles.describe(node.path("data_offsets")));
             }
             if (end > dataBytes) {
                 throw bad(
@@ -151,7 +159,10 @@ record Header(Map<String, String> metadata, Map<String, TensorEntry> entries) {
                 fits &= number.isIntegralNumber() && number.canConvertToLong() && number.longValue() >= 0;
             }
             if (!fits) {
-                throw bad(name, field + " should be a list of whole numbers from 0 to 2⁶³ − 1, found " + JsonFiles.describe(node));
+                throw bad(
+                        name,
+                        field + " should be a list of whole numbers from 0 to 2⁶³ − 1, found "
+                                + JsonFiles.describe(node));
             }
             long[] numbers = new long[node.size()];
             for (int i = 0; i < numbers.length; i++) {

@@ -80,7 +80,8 @@ public final class JsonFiles {
             }
             throw new MalformedFileException(file, what + " should be a JSON object, found " + describe(node));
         } catch (CharacterCodingException e) {
-            throw new MalformedFileException(file, what + " should be JSON in UTF-8, found bytes that are not UTF-8", e);
+            throw new MalformedFileException(
+                    file, what + " should be JSON in UTF-8, found bytes that are not UTF-8", e);
         } catch (JsonProcessingException e) {
             throw new MalformedFileException(
                     file, what + " should be JSON: " + e.getOriginalMessage() + at(e.getLocation()), e);

@@ -36,8 +36,8 @@ public final class Floats {
     public static int index(Tensor tensor, long i, int bound) {
         int index = index(tensor, i);
         if (index < 0 || index >= bound) {
-            throw new IndexOutOfBoundsException(
-                    "element " + i + " of " + tensor + " should be an index from 0 to " + (bound - 1) + ", found " + index);
+            throw new IndexOutOfBoundsException("element " + i + " of " + tensor + " should be an index from 0 to "
+                    + (bound - 1) + ", found " + index);
         }
         return index;
     }

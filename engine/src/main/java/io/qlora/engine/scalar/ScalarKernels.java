@@ -29,7 +29,8 @@ public final class ScalarKernels implements KernelProvider {
             return Map.of();
         }
         return Map.ofEntries(
-                Map.entry(Add.Kernel.class, new ScalarAdd()), Map.entry(Attention.Kernel.class, new ScalarAttention()),
+                Map.entry(Add.Kernel.class, new ScalarAdd()),
+                Map.entry(Attention.Kernel.class, new ScalarAttention()),
                 Map.entry(CachedAttention.Kernel.class, new ScalarCachedAttention()),
                 Map.entry(Embedding.Kernel.class, new ScalarEmbedding()),
                 Map.entry(Linear.Kernel.class, new ScalarLinear()),

@@ -116,7 +116,8 @@ class MatMulTest {
     @Test
     void nothingToAddIsZero() {
         Tensor c = matrices.random(3, 5);
-        product.multiply(List.of(new Term(Left.of(matrices.random(3, 0)), DensePanels.rows(matrices.random(0, 5)))), c, false);
+        product.multiply(
+                List.of(new Term(Left.of(matrices.random(3, 0)), DensePanels.rows(matrices.random(0, 5)))), c, false);
         assertArrayEquals(new float[15], c.toFloats());
         Tensor d = matrices.random(3, 5);
         float[] before = d.toFloats();
@@ -127,9 +128,15 @@ class MatMulTest {
     @Test
     void emptyResultsAreFine() {
         Tensor noRows = matrices.random(0, 5);
-        product.multiply(List.of(new Term(Left.of(matrices.random(0, 4)), DensePanels.rows(matrices.random(4, 5)))), noRows, true);
+        product.multiply(
+                List.of(new Term(Left.of(matrices.random(0, 4)), DensePanels.rows(matrices.random(4, 5)))),
+                noRows,
+                true);
         Tensor noColumns = matrices.random(3, 0);
-        product.multiply(List.of(new Term(Left.of(matrices.random(3, 4)), DensePanels.rows(matrices.random(4, 0)))), noColumns, true);
+        product.multiply(
+                List.of(new Term(Left.of(matrices.random(3, 4)), DensePanels.rows(matrices.random(4, 0)))),
+                noColumns,
+                true);
     }
 
     /** Also at the edges, where panels and tiles are filled up with zeros. */
@@ -180,8 +187,7 @@ class MatMulTest {
         float[] expected1 = lowRank(product, x1, w, down, up);
         float[] expected2 = lowRank(product, x2, w, down, up);
         for (int i = 0; i < 20; i++) {
-            CompletableFuture<float[]> other =
-                    CompletableFuture.supplyAsync(() -> lowRank(product, x2, w, down, up));
+            CompletableFuture<float[]> other = CompletableFuture.supplyAsync(() -> lowRank(product, x2, w, down, up));
             assertArrayEquals(expected1, lowRank(product, x1, w, down, up));
             assertArrayEquals(expected2, other.join());
         }
@@ -202,7 +208,8 @@ class MatMulTest {
         PanelSource other = DensePanels.rows(matrices.random(6, 5));
         assertEquals(
                 "MatMul: depth of the left operand should be 6, found 4",
-                assertThrows(IllegalArgumentException.class, () -> new Term(left, other)).getMessage());
+                assertThrows(IllegalArgumentException.class, () -> new Term(left, other))
+                        .getMessage());
         Tensor wrong = matrices.random(5, 3);
         assertEquals(
                 "MatMul: result should be F32 [3, 5], found F32 [5, 3]",

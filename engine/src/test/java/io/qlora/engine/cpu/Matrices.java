@@ -65,9 +65,8 @@ final class Matrices {
         Tensor tensor = memory.empty(dtype, wide.shape().dims());
         for (long i = 0; i < tensor.size(); i++) {
             float value = wide.get(i);
-            short bits = dtype == DType.F16
-                    ? Float.floatToFloat16(value)
-                    : (short) (Float.floatToRawIntBits(value) >>> 16);
+            short bits =
+                    dtype == DType.F16 ? Float.floatToFloat16(value) : (short) (Float.floatToRawIntBits(value) >>> 16);
             tensor.segment().setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i, bits);
         }
         return tensor;

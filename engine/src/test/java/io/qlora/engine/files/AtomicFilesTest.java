@@ -92,12 +92,17 @@ class AtomicFilesTest {
         Path target = Files.createDirectory(directory.resolve("adapter"));
         Files.writeString(target.resolve("a"), "old");
         for (Path each : List.of(target, directory.resolve("fresh"))) {
-            assertThrows(
+            IOException e = assertThrows(
                     IOException.class,
                     () -> AtomicFiles.writeDirectory(each, staging -> {
                         AtomicFiles.write(staging.resolve("a"), "new");
-                        throw new IOException("No space left on device");
+                        AtomicFiles.write(staging.resolve("b"), channel -> {
+                            throw new IOException("No space left on device");
+                        });
                     }));
+            assertEquals(
+                    each + ": cannot be written, and what was there before is untouched: No space left on device",
+                    e.getMessage());
         }
         assertEquals("old", Files.readString(target.resolve("a")));
         assertEquals(List.of("a"), names(target));

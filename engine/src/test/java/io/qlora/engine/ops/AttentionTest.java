@@ -28,7 +28,8 @@ class AttentionTest extends OpTest {
                 attends("documents shorter than a tile, in groups of two", 4, 2, 6, 1, 5, 3),
                 attends("one group of three heads, narrower than a vector", 3, 1, 3, 7, 2),
                 attends("a document of two blocks of keys", 2, 1, 20, 67, 9).large(),
-                attends("documents around the sizes of blocks", 2, 2, 8, 64, 65, 128, 31).large(),
+                attends("documents around the sizes of blocks", 2, 2, 8, 64, 65, 128, 31)
+                        .large(),
                 attends("several tasks of one document", 4, 4, 16, 200).large(),
                 attends("heads wider than a square", 2, 1, 80, 40, 3).large());
     }
@@ -198,13 +199,13 @@ class AttentionTest extends OpTest {
             Sequences sequences = Sequences.of(step.activations(), 0, 2);
             Tensor q = tape.empty(DType.F32, 2, 24);
             Tensor k = tape.empty(DType.F32, 2, 16);
-            IllegalArgumentException groups = assertThrows(
-                    IllegalArgumentException.class, () -> Attention.apply(tape, q, k, k, sequences, 3, 2));
+            IllegalArgumentException groups =
+                    assertThrows(IllegalArgumentException.class, () -> Attention.apply(tape, q, k, k, sequences, 3, 2));
             assertEquals(
                     "Attention: the number of heads should be a multiple of the 2 key/value heads, found 3",
                     groups.getMessage());
-            IllegalArgumentException size = assertThrows(
-                    IllegalArgumentException.class, () -> Attention.apply(tape, q, k, k, sequences, 2, 2));
+            IllegalArgumentException size =
+                    assertThrows(IllegalArgumentException.class, () -> Attention.apply(tape, q, k, k, sequences, 2, 2));
             assertEquals("Attention: k should be F32 [2, 24], found F32 [2, 16]", size.getMessage());
         }
     }

@@ -1,6 +1,7 @@
 package io.qlora.engine.ops;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.qlora.engine.autograd.Parameter;
@@ -18,6 +19,8 @@ import io.qlora.engine.tensor.Tensor;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class LinearCrossEntropyTest extends OpTest {
 
@@ -36,7 +39,9 @@ class LinearCrossEntropyTest extends OpTest {
     }
 
     private static OpCase trainable(String what, int t, int c, int v, int[] rows, int[] targets) {
-        return inputs("LinearCrossEntropy of " + what, t, c, rows, targets).leaf("head", v, c).gives(OP);
+        return inputs("LinearCrossEntropy of " + what, t, c, rows, targets)
+                .leaf("head", v, c)
+                .gives(OP);
     }
 
     private static OpCase frozen(DType dtype) {
@@ -54,37 +59,46 @@ class LinearCrossEntropyTest extends OpTest {
                 .within(1e-5);
     }
 
-    private static final OpCase.Op OP = (tape, in) ->
-            LinearCrossEntropy.apply(tape, in.get("x"), new DenseWeight(in.get("head")), in.get("rows"), in.get("targets"), 0.25f);
+    private static final OpCase.Op OP = (tape, in) -> LinearCrossEntropy.apply(
+            tape, in.get("x"), new DenseWeight(in.get("head")), in.get("rows"), in.get("targets"), 0.25f);
 
-    /** Both devices, a vocabulary so large that the logits of these rows are cut, and the memory that takes. */
+    /** A vocabulary so large that the logits of all rows are cut in two; those of half the rows are not. */
     @Test
-    void logitsAreNeverWhole() {
+    void logitsAreNeverWholeAndThatDoesNotShow() {
         int t = 100;
         int v = 70_000;
-        try (CpuDevice scalar = new CpuDevice(1, false);
-                CpuDevice vector = new CpuDevice(2, true)) {
-            Run expected = run(scalar, t, v);
-            Run actual = run(vector, t, v);
-            assertEquals(expected.loss, actual.loss, 1e-6 * expected.loss);
-            Closeness.assertClose(expected.dx, actual.dx, 1e-5, "dx");
-            Closeness.assertClose(expected.dhead, actual.dhead, 1e-5, "dhead");
-            assertTrue(actual.peak < 4L * t * v, () -> "peak " + actual.peak + " of logits " + 4L * t * v);
+        try (CpuDevice device = new CpuDevice(2, true)) {
+            Run all = run(device, t, v, 0, t);
+            Run first = run(device, t, v, 0, t / 2);
+            Run second = run(device, t, v, t / 2, t);
+            assertEquals(first.loss + second.loss, all.loss, 1e-6 * all.loss);
+            Closeness.assertClose(sum(first.dx, second.dx), all.dx, 1e-6, "dx");
+            Closeness.assertClose(sum(first.dhead, second.dhead), all.dhead, 1e-6, "dhead");
+            assertTrue(all.peak < 4L * t * v, () -> "peak " + all.peak + " of logits " + 4L * t * v);
         }
+    }
+
+    private static float[] sum(float[] a, float[] b) {
+        float[] sum = a.clone();
+        for (int i = 0; i < sum.length; i++) {
+            sum[i] += b[i];
+        }
+        return sum;
     }
 
     private record Run(float loss, float[] dx, float[] dhead, long peak) {}
 
-    private static Run run(CpuDevice device, int t, int v) {
+    /** Rows {@code from} to {@code to} of t have targets. */
+    private static Run run(CpuDevice device, int t, int v, int from, int to) {
         try (ModelMemory model = new ModelMemory(device);
                 StepMemory step = new StepMemory(device)) {
             Tensor x = model.empty(DType.F32, t, 2).set(OpCase.normal("x", t, 2));
             Tensor w = model.empty(DType.F32, v, 2).set(OpCase.normal("w", v, 2));
             Parameter px = Parameter.of("x", x, model);
             Parameter pw = Parameter.of("w", w, model);
-            int[] all = IntStream.range(0, t).toArray();
-            Tensor rows = model.empty(DType.I32, t).set(all);
-            Tensor targets = model.empty(DType.I32, t).set(all);
+            int[] some = IntStream.range(from, to).toArray();
+            Tensor rows = model.empty(DType.I32, some.length).set(some);
+            Tensor targets = model.empty(DType.I32, some.length).set(some);
             float loss;
             try (Tape tape = Tape.recording(step, new Parameters(List.of(px, pw)))) {
                 Tensor y = LinearCrossEntropy.apply(tape, x, new DenseWeight(w), rows, targets, 1f / t);
@@ -92,7 +106,11 @@ class LinearCrossEntropyTest extends OpTest {
                 tape.backward(y);
             }
             step.requireEmpty();
-            return new Run(loss, px.gradient().toFloats(), pw.gradient().toFloats(), step.activations().peak());
+            return new Run(
+                    loss,
+                    px.gradient().toFloats(),
+                    pw.gradient().toFloats(),
+                    step.activations().peak());
         }
     }
 
@@ -120,6 +138,33 @@ class LinearCrossEntropyTest extends OpTest {
                 tape.backward(y);
                 return new Run(loss, x.gradient().toFloats(), w.gradient().toFloats(), 0);
             }
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void rowsAndTargetsThatDoNotExistAreNamed(boolean vectors) {
+        try (CpuDevice device = new CpuDevice(2, vectors);
+                ModelMemory model = new ModelMemory(device);
+                StepMemory step = new StepMemory(device);
+                Tape tape = Tape.inference(step)) {
+            Tensor x = model.zeros(DType.F32, 3, 2);
+            DenseWeight head = new DenseWeight(model.zeros(DType.F32, 5, 2));
+            Tensor rows = model.empty(DType.I32, 2).set(0, 2);
+            Tensor targets = model.empty(DType.I32, 2).set(4, 5);
+            assertEquals(
+                    "element 1 of I32 [2] should be an index from 0 to 4, found 5",
+                    assertThrows(
+                                    IndexOutOfBoundsException.class,
+                                    () -> LinearCrossEntropy.apply(tape, x, head, rows, targets, 1))
+                            .getMessage());
+            Tensor wrong = model.empty(DType.I32, 2).set(-1, 2);
+            assertEquals(
+                    "element 0 of I32 [2] should be an index from 0 to 2, found -1",
+                    assertThrows(
+                                    IndexOutOfBoundsException.class,
+                                    () -> LinearCrossEntropy.apply(tape, x, head, wrong, rows, 1))
+                            .getMessage());
         }
     }
 }

@@ -134,8 +134,7 @@ class SafetensorsFileTest {
             IOException missing = assertThrows(MalformedFileException.class, () -> file.map("a", device));
             assertEquals(path + ": expected a tensor a, found none of this name", missing.getMessage());
             IOException bytes = assertThrows(MalformedFileException.class, () -> file.readFloats("b"));
-            assertEquals(
-                    path + ": tensor b: its type should be F32, F16 or BF16, found U8 [1]", bytes.getMessage());
+            assertEquals(path + ": tensor b: its type should be F32, F16 or BF16, found U8 [1]", bytes.getMessage());
         }
     }
 

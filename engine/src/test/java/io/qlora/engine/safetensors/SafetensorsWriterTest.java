@@ -34,8 +34,8 @@ class SafetensorsWriterTest {
             + "\"b.half\":{\"dtype\":\"F16\",\"shape\":[2,3],\"data_offsets\":[28,40]},"
             + "\"a.bytes\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[40,45]}}       ";
 
-    private static final String REFERENCE_DATA = "0000e040" + "0000c03f000000c0" + "01000000feffffff03000000" + "803f00c0"
-            + "0000003c0040004200440045" + "0001020304";
+    private static final String REFERENCE_DATA = "0000e040" + "0000c03f000000c0" + "01000000feffffff03000000"
+            + "803f00c0" + "0000003c0040004200440045" + "0001020304";
 
     @TempDir
     Path directory;

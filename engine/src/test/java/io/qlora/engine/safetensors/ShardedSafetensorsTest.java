@@ -108,8 +108,7 @@ class ShardedSafetensorsTest {
         file("m-2.safetensors", "b");
         index("{\"weight_map\":{\"a\":\"m-1.safetensors\",\"b\":\"m-2.safetensors\"}}");
         assertRefused(
-                directory.resolve("m-2.safetensors"),
-                "tensor b is also in m-1.safetensors: it should be in one shard");
+                directory.resolve("m-2.safetensors"), "tensor b is also in m-1.safetensors: it should be in one shard");
     }
 
     @Test

@@ -20,7 +20,6 @@ final class CpuNf4Codec implements Nf4.Codec {
     private static final int ELEMENTS = BLOCKS * BLOCK; // a task's: 16 KiB of float32
     private static final int ZERO = 7; // the code of 0, which pads an odd number of elements
     private static final double[] MAP_MIDPOINTS = mapMidpoints();
-    private static final ThreadLocal<Scratch> SCRATCH = ThreadLocal.withInitial(Scratch::new);
 
     /** A thread's own memory. */
     private static final class Scratch {
@@ -28,15 +27,21 @@ final class CpuNf4Codec implements Nf4.Codec {
         final int[] codes = new int[ELEMENTS];
         final byte[] packed = new byte[ELEMENTS / 2];
         final float[] absmax = new float[BLOCKS];
-        final int[] words = new int[Nf4Decoder.scratch(ELEMENTS)];
+        final int[] words;
+
+        Scratch(boolean vectors) {
+            words = new int[vectors ? Nf4Decoder.scratch(ELEMENTS) : 0]; // a class that cannot load without vectors
+        }
     }
 
     private final Workers workers;
     private final boolean vectors;
+    private final ThreadLocal<Scratch> scratch;
 
     CpuNf4Codec(Workers workers, boolean vectors) {
         this.workers = workers;
         this.vectors = vectors;
+        this.scratch = ThreadLocal.withInitial(() -> new Scratch(vectors));
     }
 
     private static double[] mapMidpoints() {
@@ -54,7 +59,7 @@ final class CpuNf4Codec implements Nf4.Codec {
         MemorySegment codesOut = codes.segment();
         MemorySegment absmaxOut = absmax.segment();
         workers.run(tasks(n, ELEMENTS), task -> {
-            Scratch s = SCRATCH.get();
+            Scratch s = scratch.get();
             long from = (long) task * ELEMENTS;
             int count = (int) Math.min(ELEMENTS, n - from);
             widen(source, from, count, s.elements);
@@ -130,7 +135,7 @@ final class CpuNf4Codec implements Nf4.Codec {
         long n = values.size();
         MemorySegment valuesOut = values.segment();
         workers.run(tasks(n, ELEMENTS), task -> {
-            Scratch s = SCRATCH.get();
+            Scratch s = scratch.get();
             long from = (long) task * ELEMENTS;
             int count = (int) Math.min(ELEMENTS, n - from);
             if (vectors) {

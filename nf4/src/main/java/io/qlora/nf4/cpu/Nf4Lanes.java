@@ -42,15 +42,13 @@ final class Nf4Lanes {
         if (WIDTH == 16) {
             return codes.selectFrom(table0).reinterpretAsFloats();
         }
-        VectorMask<Integer> bit3 =
-                codes.lanewise(VectorOperators.LSHL, 28).compare(VectorOperators.LT, 0);
+        VectorMask<Integer> bit3 = codes.lanewise(VectorOperators.LSHL, 28).compare(VectorOperators.LT, 0);
         if (WIDTH == 8) {
             return codes.selectFrom(table0)
                     .blend(codes.selectFrom(table1), bit3)
                     .reinterpretAsFloats();
         }
-        VectorMask<Integer> bit2 =
-                codes.lanewise(VectorOperators.LSHL, 29).compare(VectorOperators.LT, 0);
+        VectorMask<Integer> bit2 = codes.lanewise(VectorOperators.LSHL, 29).compare(VectorOperators.LT, 0);
         IntVector low = codes.selectFrom(table0).blend(codes.selectFrom(table1), bit2);
         IntVector high = codes.selectFrom(table2).blend(codes.selectFrom(table3), bit2);
         return low.blend(high, bit3).reinterpretAsFloats();

@@ -2,6 +2,7 @@ package io.qlora.nf4.cpu;
 
 import static io.qlora.engine.cpu.Lanes.FLOATS;
 import static io.qlora.engine.cpu.Lanes.INTS;
+import static io.qlora.engine.cpu.Lanes.ORDER;
 import static io.qlora.engine.cpu.Lanes.WIDTH;
 import static io.qlora.engine.cpu.MatMul.NR;
 import static io.qlora.nf4.cpu.Nf4Reader.BLOCK;
@@ -15,6 +16,8 @@ import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorSpecies;
 
 /**
  * Panels of a 4-bit matrix, decoded while they are packed. Where rows are whole blocks, as in every common model, they are
@@ -54,43 +57,49 @@ public final class Nf4Panels {
         @Override
         public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
             int length = kc / WORD;
+            int stride = Math.ceilDiv(length, WIDTH) * WIDTH;
             int blocks = kc / BLOCK;
-            int[] words = scratch.ints(2 * NR * length);
+            int[] words = scratch.ints(NR * stride);
             float[] scales = scratch.floats(blocks * NR);
             if (nr < NR) {
                 Arrays.fill(scales, 0, blocks * NR, 0f);
             }
             for (int n = 0; n < nr; n++) {
                 long element = (long) (n0 + n) * w.in + k0;
-                MemorySegment.copy(w.codes, INT, element / 2, words, n * length, length);
+                stage(w.codes, element / 2, length, words, n * stride);
                 w.scales(element / BLOCK, blocks, scales, n, NR);
             }
-            transpose(words, length, NR * length);
-            decode(words, NR * length, scales, length, panel, 0);
-            decode(words, NR * length, scales, length, panel, WIDTH);
+            for (int k = 0; k < length; k += WIDTH) {
+                WordTiles.transpose(words, k, stride);
+                WordTiles.transpose(words, WIDTH * stride + k, stride);
+            }
+            decode(words, stride, scales, length, panel, 0);
+            decode(words, stride, scales, length, panel, WIDTH);
         }
 
-        /** {@code [NR, length]} at the start of {@code words} to {@code [length, NR]} at {@code to}. */
-        private static void transpose(int[] words, int length, int to) {
-            for (int k = 0; k < length; k++) {
-                for (int n = 0; n < NR; n++) {
-                    words[to + k * NR + n] = words[n * length + k];
-                }
+        /** Words of one row of W, the panel's column. */
+        private static void stage(MemorySegment codes, long offset, int length, int[] words, int at) {
+            int k = 0;
+            for (; k <= length - WIDTH; k += WIDTH) {
+                IntVector.fromMemorySegment(INTS, codes, offset + 4L * k, ORDER).intoArray(words, at + k);
+            }
+            for (; k < length; k++) {
+                words[at + k] = codes.get(INT, offset + 4L * k);
             }
         }
 
         /**
-         * Decodes words {@code [length, NR]} with scales {@code [length / 8, NR]}; lanes are columns of the panel.
+         * Decodes words in transposed tiles with scales {@code [length / 8, NR]}; lanes are columns of the panel.
          *
          * @param column the first of the vector's columns: a half at a time, or the loop's body outgrows the compiler
          */
-        private static void decode(int[] words, int start, float[] scales, int length, float[] panel, int column) {
+        private static void decode(int[] words, int stride, float[] scales, int length, float[] panel, int column) {
             IntVector table0 = Nf4Lanes.table(0);
             IntVector table1 = Nf4Lanes.table(1);
             IntVector table2 = Nf4Lanes.table(2);
             IntVector table3 = Nf4Lanes.table(3);
             for (int k = 0; k < length; k++) {
-                IntVector word = IntVector.fromArray(INTS, words, start + k * NR + column);
+                IntVector word = IntVector.fromArray(INTS, words, (column + k % WIDTH) * stride + k / WIDTH * WIDTH);
                 FloatVector scale = FloatVector.fromArray(FLOATS, scales, k / WORD * NR + column);
                 int at = k * WORD * NR + column;
                 for (int bit = 0; bit < 32; bit += 8) { // a byte of each word: its high code, its low one
@@ -108,6 +117,8 @@ public final class Nf4Panels {
     private record Plain(Nf4Reader w) implements PanelSource {
 
         private static final int WORDS = NR / WORD; // in a row of the panel
+        private static final VectorSpecies<Integer> ROW =
+                VectorShape.forBitSize(Math.max(64, 32 * WORDS)).withLanes(int.class);
 
         @Override
         public int depth() {
@@ -125,12 +136,18 @@ public final class Nf4Panels {
             float[] scales = scratch.floats(kc);
             for (int k = 0; k < kc; k++) {
                 long element = (long) (k0 + k) * w.in + n0;
-                for (int j = 0; j < WORDS; j++) {
-                    words[k * WORDS + j] = w.codes.get(INT, element / 2 + 4L * j);
-                }
+                stage(w.codes, element / 2, words, k * WORDS);
                 scales[k] = w.scale(element / BLOCK);
             }
             decode(words, scales, kc, panel);
+        }
+
+        private static void stage(MemorySegment codes, long offset, int[] words, int at) {
+            if (WIDTH >= 8) {
+                IntVector.fromMemorySegment(ROW, codes, offset, ORDER).intoArray(words, at);
+            } else {
+                words[at] = codes.get(INT, offset);
+            }
         }
 
         private static void decode(int[] words, float[] scales, int kc, float[] panel) {

@@ -122,19 +122,12 @@ final class Nf4RowProduct {
 
     /** Each lane's word times its elements of x. */
     private static FloatVector product(
-            IntVector words,
-            IntVector table0,
-            IntVector table1,
-            IntVector table2,
-            IntVector table3,
-            float[] x,
-            int k) {
+            IntVector words, IntVector table0, IntVector table1, IntVector table2, IntVector table3, float[] x, int k) {
         FloatVector high = FloatVector.zero(FLOATS);
         FloatVector low = high;
         IntVector rest = words;
         for (int e = k; e < k + GROUP; e += 2 * WIDTH) { // a byte of each word: its high code, its low one
-            FloatVector first = Nf4Lanes.values(
-                    rest.lanewise(VectorOperators.LSHR, 4), table0, table1, table2, table3);
+            FloatVector first = Nf4Lanes.values(rest.lanewise(VectorOperators.LSHR, 4), table0, table1, table2, table3);
             FloatVector second = Nf4Lanes.values(rest, table0, table1, table2, table3);
             high = first.fma(FloatVector.fromArray(FLOATS, x, e), high);
             low = second.fma(FloatVector.fromArray(FLOATS, x, e + WIDTH), low);

@@ -72,9 +72,7 @@ final class VectorBlockEncoder {
 
     private static IntVector pair(IntVector code, IntVector pairs, IntVector upperPairs) {
         IntVector pair = code.selectFrom(pairs);
-        return WIDTH >= 8
-                ? pair
-                : pair.blend(code.selectFrom(upperPairs), code.compare(VectorOperators.GE, 4));
+        return WIDTH >= 8 ? pair : pair.blend(code.selectFrom(upperPairs), code.compare(VectorOperators.GE, 4));
     }
 
     private static VectorMask<Integer> below(FloatVector x, FloatVector midpoint) {

@@ -33,16 +33,17 @@ public final class Batches {
 
     /** Optimizer steps in an epoch. */
     public int stepsPerEpoch() {
-        return (data.size() + perStep - 1) / perStep;
+        return Math.ceilDiv(data.size(), perStep);
     }
 
     /** The documents of an optimizer step, which is counted from 1. */
     public List<Document> step(long step) {
         long epoch = (step - 1) / stepsPerEpoch();
         int from = Math.toIntExact((step - 1) % stepsPerEpoch()) * perStep;
+        int count = Math.min(data.size() - from, perStep);
         shuffle(epoch);
-        List<Document> documents = new ArrayList<>(perStep);
-        for (int i = from; i < Math.min(data.size(), from + perStep); i++) {
+        List<Document> documents = new ArrayList<>(count);
+        for (int i = from; i < from + count; i++) {
             documents.add(data.documents().get(order[i]));
         }
         return documents;

@@ -61,11 +61,13 @@ public record DataSet(List<Document> documents, int cut, List<String> dropped) {
         int cut = 0;
         int rows = 0;
         for (Path file : files) {
-            boolean plain = file.getFileName().toString().toLowerCase(Locale.ROOT).endsWith(".txt");
+            boolean plain =
+                    file.getFileName().toString().toLowerCase(Locale.ROOT).endsWith(".txt");
             for (Row row : DataFile.read(file)) {
                 rows++;
                 Document whole = encode(row, encoding, completionOnly);
-                List<Document> pieces = plain ? divide(whole, encoding, maxLength) : List.of(truncate(whole, maxLength));
+                List<Document> pieces =
+                        plain ? divide(whole, encoding, maxLength) : List.of(truncate(whole, maxLength));
                 if (!plain && whole.length() > maxLength) {
                     cut++;
                 }
@@ -133,8 +135,7 @@ public record DataSet(List<Document> documents, int cut, List<String> dropped) {
         if (document.length() <= maxLength) {
             return document;
         }
-        return new Document(
-                Arrays.copyOf(document.ids(), maxLength), Arrays.copyOf(document.targets(), maxLength));
+        return new Document(Arrays.copyOf(document.ids(), maxLength), Arrays.copyOf(document.targets(), maxLength));
     }
 
     /** Pieces of a long text, each begun like a document of its own. */

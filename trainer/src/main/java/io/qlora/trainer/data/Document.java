@@ -10,8 +10,8 @@ public record Document(int[] ids, boolean[] targets) {
 
     public Document {
         if (ids.length == 0 || ids.length != targets.length) {
-            throw new IllegalArgumentException(
-                    "a document needs as many targets as ids, at least one, found " + ids.length + ", " + targets.length);
+            throw new IllegalArgumentException("a document needs as many targets as ids, at least one, found "
+                    + ids.length + ", " + targets.length);
         }
         if (targets[0]) {
             throw new IllegalArgumentException("a document's first token has nothing to be predicted from");

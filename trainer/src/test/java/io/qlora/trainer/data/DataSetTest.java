@@ -57,13 +57,15 @@ class DataSetTest {
     @Test
     void promptsAreLearntTooWhenAskedFor() throws IOException {
         Path file = file("a.jsonl", "{\"prompt\": \"ab\", \"completion\": \"cd\"}\n");
-        Document document = DataSet.read(List.of(file), CHARACTERS, 100, false).documents().getFirst();
+        Document document =
+                DataSet.read(List.of(file), CHARACTERS, 100, false).documents().getFirst();
         assertEquals(5, document.targetCount());
     }
 
     @Test
     void allOfATextIsLearntButItsBeginning() throws IOException {
-        Document document = read(file("a.jsonl", "{\"text\": \"abc\"}"), 100).documents().getFirst();
+        Document document =
+                read(file("a.jsonl", "{\"text\": \"abc\"}"), 100).documents().getFirst();
         assertArrayEquals(new int[] {1, 'a', 'b', 'c', 2}, document.ids());
         assertEquals(4, document.targetCount());
     }
@@ -76,8 +78,11 @@ class DataSetTest {
                         + " {\"instruction\": \"Do\", \"input\": \"\", \"output\": \"!\"}]");
         List<Row> rows = DataFile.read(file);
         assertEquals(
-                new Row.Completion("### Instruction:\nDo\n\n### Input:\nit\n\n### Response:\n", "!"), rows.get(0).content());
-        assertEquals(new Row.Completion("### Instruction:\nDo\n\n### Response:\n", "!"), rows.get(1).content());
+                new Row.Completion("### Instruction:\nDo\n\n### Input:\nit\n\n### Response:\n", "!"),
+                rows.get(0).content());
+        assertEquals(
+                new Row.Completion("### Instruction:\nDo\n\n### Response:\n", "!"),
+                rows.get(1).content());
         assertEquals(rows.get(1).content(), rows.get(2).content());
     }
 
@@ -89,7 +94,9 @@ class DataSetTest {
         DataSet data = read(file, 6);
         assertEquals(1, data.size());
         assertEquals(2, data.cut());
-        assertArrayEquals(new int[] {1, 'a', 'b', 'c', 'd', 'e'}, data.documents().getFirst().ids());
+        assertArrayEquals(
+                new int[] {1, 'a', 'b', 'c', 'd', 'e'},
+                data.documents().getFirst().ids());
         assertEquals(List.of(file + ", line 3"), data.dropped());
     }
 
@@ -107,8 +114,10 @@ class DataSetTest {
 
     @Test
     void aMarkAtTheStartOfAFileIsNoData() throws IOException {
-        assertEquals(1, read(file("a.jsonl", "\uFEFF{\"text\": \"abc\"}\r\n"), 100).size());
-        assertEquals(1, read(file("b.json", "\uFEFF [{\"text\": \"abc\"}]"), 100).size());
+        assertEquals(
+                1, read(file("a.jsonl", "\uFEFF{\"text\": \"abc\"}\r\n"), 100).size());
+        assertEquals(
+                1, read(file("b.json", "\uFEFF [{\"text\": \"abc\"}]"), 100).size());
     }
 
     @ParameterizedTest
@@ -162,8 +171,11 @@ class DataSetTest {
         assertEquals(3, batches.stepsPerEpoch());
         List<Integer> first = epoch(batches, 1);
         List<Integer> second = epoch(batches, 4);
-        assertEquals(IntStream.range(0, 10).boxed().toList(), first.stream().sorted().toList());
-        assertEquals(IntStream.range(0, 10).boxed().toList(), second.stream().sorted().toList());
+        assertEquals(
+                IntStream.range(0, 10).boxed().toList(), first.stream().sorted().toList());
+        assertEquals(
+                IntStream.range(0, 10).boxed().toList(),
+                second.stream().sorted().toList());
         assertTrue(!first.equals(second), "both epochs have the order " + first);
         assertEquals(second, epoch(new Batches(DataSet.of(documents), 4, 7), 4), "a resumed run sees another order");
     }

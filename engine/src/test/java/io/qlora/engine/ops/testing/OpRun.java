@@ -4,14 +4,14 @@ import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.autograd.Parameter;
 import io.qlora.engine.autograd.Parameters;
 import io.qlora.engine.autograd.Tape;
-import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.BumpPool;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
 import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.Shape;
 import io.qlora.engine.tensor.Tensor;
-import java.lang.foreign.ValueLayout;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -37,16 +37,16 @@ final class OpRun {
     record Result(List<float[]> outputs, Map<String, float[]> gradients) {}
 
     private static final int POISON = 16 << 10; // floats in each pool
-    private static final Map<CpuDevice, StepMemory> STEPS = new ConcurrentHashMap<>();
+    private static final Map<Device, StepMemory> STEPS = new ConcurrentHashMap<>();
 
     private final OpCase test;
-    private final CpuDevice device;
+    private final Device device;
     private final Map<String, float[]> values = new HashMap<>();
     private Predicate<String> tracked = name -> true;
     private boolean onTop;
     private int nanGradient = -1;
 
-    OpRun(OpCase test, CpuDevice device) {
+    OpRun(OpCase test, Device device) {
         this.test = test;
         this.device = device;
         test.inputs().forEach(input -> values.put(input.name(), input.floats()));
@@ -183,10 +183,11 @@ final class OpRun {
             case F32 -> tensor.set(floats);
             case I32 -> tensor.set(input.ints());
             case F16, BF16 -> {
+                short[] halves = new short[floats.length];
                 for (int i = 0; i < floats.length; i++) {
-                    short bits = input.dtype() == DType.F16 ? Float.floatToFloat16(floats[i]) : bfloat16(floats[i]);
-                    tensor.segment().setAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, i, bits);
+                    halves[i] = input.dtype() == DType.F16 ? Float.floatToFloat16(floats[i]) : bfloat16(floats[i]);
                 }
+                device.write(MemorySegment.ofArray(halves), tensor);
             }
             case U8 -> throw new IllegalArgumentException(test + ": bytes are no input, make them in the op");
         }

@@ -1,0 +1,198 @@
+package io.qlora.cli;
+
+import io.qlora.engine.cpu.CpuDevice;
+import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.tensor.DType;
+import io.qlora.llama.LlamaConfig;
+import io.qlora.llama.LlamaModel;
+import io.qlora.llama.LoadOptions;
+import io.qlora.lora.LoraAdapter;
+import io.qlora.lora.LoraConfig;
+import io.qlora.trainer.StepReport;
+import io.qlora.trainer.Trainer;
+import io.qlora.trainer.TrainingConfig;
+import io.qlora.trainer.TrainingListener;
+import io.qlora.trainer.data.DataSet;
+import io.qlora.trainer.data.Document;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.OptionalInt;
+import java.util.Random;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** {@code qlora bench}: measures this machine. */
+@Command(name = "bench", description = "Measures what this machine does.", subcommands = BenchCommand.Step.class)
+final class BenchCommand implements Runnable {
+
+    @Spec
+    private CommandSpec spec;
+
+    @Override
+    public void run() {
+        throw new ParameterException(
+                spec.commandLine(),
+                "Which measurement? One of " + spec.subcommands().keySet());
+    }
+
+    /** The shapes that are measured, those of the reference stack's own benchmark. */
+    enum Shape {
+        S134M(768, 12, 12, 12, 2048),
+        S1B(2048, 22, 32, 4, 5632);
+
+        private final int hidden;
+        private final int layers;
+        private final int heads;
+        private final int kvHeads;
+        private final int intermediate;
+
+        Shape(int hidden, int layers, int heads, int kvHeads, int intermediate) {
+            this.hidden = hidden;
+            this.layers = layers;
+            this.heads = heads;
+            this.kvHeads = kvHeads;
+            this.intermediate = intermediate;
+        }
+
+        LlamaConfig config() {
+            return LlamaConfig.builder()
+                    .vocabSize(32_000)
+                    .hiddenSize(hidden)
+                    .numHiddenLayers(layers)
+                    .numAttentionHeads(heads)
+                    .numKeyValueHeads(kvHeads)
+                    .intermediateSize(intermediate)
+                    .maxPositionEmbeddings(32_768)
+                    .bosTokenId(OptionalInt.empty())
+                    .dtype(DType.BF16)
+                    .build();
+        }
+
+        @Override
+        public String toString() {
+            return name().substring(1).toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /** {@code qlora bench step}: a training step on random weights. */
+    @Command(
+            name = "step",
+            description = "Measures a training step on random weights of a given shape; prints one JSON line.")
+    static final class Step implements Callable<Integer> {
+
+        @Option(names = "--shape", defaultValue = "134m", description = "134m or 1b (default ${DEFAULT-VALUE}).")
+        private String shape;
+
+        @Option(names = "--tokens", defaultValue = "256", description = "In a step (default ${DEFAULT-VALUE}).")
+        private int tokens;
+
+        @Option(names = "--gradient-checkpointing", description = "Recompute activations on the way back.")
+        private boolean checkpointing;
+
+        @Option(names = "--checkpointing", hidden = true)
+        private boolean alsoCheckpointing;
+
+        @Option(names = "--quantization", defaultValue = "nf4", description = "nf4 or none (default ${DEFAULT-VALUE}).")
+        private LoadOptions.Quantization quantization;
+
+        @Option(names = "--threads", description = "How many compute (default: all processors).")
+        private int threads = Runtime.getRuntime().availableProcessors();
+
+        @Option(names = "--lora-r", defaultValue = "16", description = "Rank (default ${DEFAULT-VALUE}).")
+        private int rank;
+
+        @Option(names = "--steps", defaultValue = "5", description = "Measured, after two (default ${DEFAULT-VALUE}).")
+        private int steps;
+
+        @Spec
+        private CommandSpec spec;
+
+        /** The fields of the reference stack's benchmark, and what ours adds. */
+        record Report(
+                String stack,
+                String shape,
+                int tokens,
+                boolean checkpointing,
+                int threads,
+                int rank,
+                double tokS,
+                double[] stepS,
+                long peakRssMb) {}
+
+        @Override
+        public Integer call() throws IOException {
+            Shape size = Arrays.stream(Shape.values())
+                    .filter(s -> s.toString().equals(shape))
+                    .findFirst()
+                    .orElseThrow(() -> new UsageException(
+                            "--shape should be one of " + Arrays.toString(Shape.values()) + ", found " + shape));
+            if (tokens < 2 || steps < 1 || rank < 1 || threads < 1) {
+                throw new UsageException("--tokens should be at least 2, --steps, --lora-r and --threads at least 1");
+            }
+            double[] seconds = measure(size);
+            double[] sorted = seconds.clone();
+            Arrays.sort(sorted);
+            double median = sorted[sorted.length / 2];
+            Report report = new Report(
+                    "qlora " + (quantization == LoadOptions.Quantization.NF4 ? "nf4" : "bf16 weights")
+                            + ", float32 computing",
+                    size.toString(),
+                    tokens,
+                    checkpointing || alsoCheckpointing,
+                    threads,
+                    rank,
+                    Math.round(10 * tokens / median) / 10.0,
+                    Arrays.stream(seconds)
+                            .map(s -> Math.round(s * 1000) / 1000.0)
+                            .toArray(),
+                    Machine.peakResidentBytes() >> 20);
+            Json.print(report, spec.commandLine().getOut());
+            return 0;
+        }
+
+        private double[] measure(Shape size) throws IOException {
+            LlamaConfig config = size.config();
+            LoadOptions options =
+                    LoadOptions.builder().quantization(quantization).build();
+            LoraConfig lora = LoraConfig.builder().r(rank).loraAlpha(2.0 * rank).build();
+            TrainingConfig training = TrainingConfig.builder()
+                    .learningRate(1e-4)
+                    .batchSize(1)
+                    .maxSteps(steps + 2)
+                    .gradientCheckpointing(checkpointing || alsoCheckpointing)
+                    .build();
+            List<Double> seconds = new ArrayList<>();
+            try (CpuDevice device = new CpuDevice(threads);
+                    LlamaModel model = LlamaModel.synthetic(config, options, 1, device);
+                    ModelMemory memory = new ModelMemory(device)) {
+                LoraAdapter adapter = LoraAdapter.create(lora, model.linears(), memory, 1);
+                adapter.attach();
+                try (Trainer trainer = new Trainer(model, adapter.parameters(), training)) {
+                    trainer.train(DataSet.of(List.of(document(config))), null, 0, null, new TrainingListener() {
+                        @Override
+                        public void onStep(StepReport report) {
+                            seconds.add(report.seconds());
+                        }
+                    });
+                }
+            }
+            return seconds.subList(2, seconds.size()).stream()
+                    .mapToDouble(Double::doubleValue)
+                    .toArray();
+        }
+
+        private Document document(LlamaConfig config) {
+            boolean[] targets = new boolean[tokens];
+            Arrays.fill(targets, 1, tokens, true);
+            return new Document(
+                    new Random(1).ints(tokens, 0, config.vocabSize()).toArray(), targets);
+        }
+    }
+}

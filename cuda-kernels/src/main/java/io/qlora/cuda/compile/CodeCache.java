@@ -1,0 +1,96 @@
+package io.qlora.cuda.compile;
+
+import io.qlora.engine.files.AtomicFiles;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.function.Supplier;
+
+/**
+ * Compiled kernels on disk, a file each, named by a digest of everything the result depends on. A file begins with the
+ * digest of what follows, so that a damaged one is noticed, and made anew. A folder that cannot be used costs the time to
+ * compile, and a warning, once.
+ */
+final class CodeCache {
+
+    private static final System.Logger LOG = System.getLogger(CodeCache.class.getName());
+    private static final int DIGEST_BYTES = 32;
+
+    private final Path folder;
+    private boolean warned;
+
+    CodeCache(Path folder) {
+        this.folder = folder;
+    }
+
+    /** {@code -Dqlora.cuda.cache}, or the user's cache folder. */
+    static CodeCache ofUser() {
+        String given = System.getProperty("qlora.cuda.cache");
+        if (given != null) {
+            return new CodeCache(Path.of(given));
+        }
+        String xdg = System.getenv("XDG_CACHE_HOME");
+        Path caches = xdg == null || xdg.isBlank() ? Path.of(System.getProperty("user.home"), ".cache") : Path.of(xdg);
+        return new CodeCache(caches.resolve("qlora").resolve("cuda"));
+    }
+
+    /** What was kept under {@code key}, or what {@code make} makes, which is then kept. */
+    byte[] get(String key, Supplier<byte[]> make) {
+        Path file = folder.resolve(HexFormat.of().formatHex(digest(key.getBytes(StandardCharsets.UTF_8))) + ".bin");
+        byte[] kept = read(file);
+        if (kept != null) {
+            return kept;
+        }
+        byte[] made = make.get();
+        write(file, made);
+        return made;
+    }
+
+    private byte[] read(Path file) {
+        try {
+            byte[] bytes = Files.exists(file) ? Files.readAllBytes(file) : new byte[0];
+            if (bytes.length <= DIGEST_BYTES) {
+                return null;
+            }
+            byte[] content = Arrays.copyOfRange(bytes, DIGEST_BYTES, bytes.length);
+            return Arrays.equals(digest(content), 0, DIGEST_BYTES, bytes, 0, DIGEST_BYTES) ? content : null;
+        } catch (IOException e) {
+            warn(e);
+            return null;
+        }
+    }
+
+    private void write(Path file, byte[] content) {
+        byte[] bytes = Arrays.copyOf(digest(content), DIGEST_BYTES + content.length);
+        System.arraycopy(content, 0, bytes, DIGEST_BYTES, content.length);
+        try {
+            Files.createDirectories(folder);
+            AtomicFiles.write(file, bytes);
+        } catch (IOException e) {
+            warn(e);
+        }
+    }
+
+    private void warn(IOException e) {
+        if (!warned) {
+            warned = true;
+            LOG.log(
+                    System.Logger.Level.WARNING,
+                    "compiled kernels are not kept, they will be compiled again next time: " + folder
+                            + " cannot be used (" + e + "); -Dqlora.cuda.cache names another folder");
+        }
+    }
+
+    private static byte[] digest(byte[] bytes) {
+        try {
+            return MessageDigest.getInstance("SHA-256").digest(bytes);
+        } catch (NoSuchAlgorithmException e) {
+            throw new AssertionError(e); // every JDK has it
+        }
+    }
+}

@@ -1,0 +1,131 @@
+// 4-bit NormalFloat: the codec, and the product for few rows. Formulas: io.qlora.nf4.Nf4.
+
+/// The code of a scaled element: how many midpoints between neighbouring values are below it. NaN gets 15.
+__device__ __forceinline__ int nf4_code(float x) {
+    const u32 bits[16] = NF4_BITS;
+    int code = 0;
+#pragma unroll
+    for (int i = 0; i < 15; i++) {
+        float midpoint = (__uint_as_float(bits[i]) + __uint_as_float(bits[i + 1])) / 2;
+        code += x <= midpoint ? 0 : 1;
+    }
+    return code;
+}
+
+__device__ __forceinline__ float divisor(float absmax) { return absmax < 1e-38f ? 1e-38f : absmax; } // keeps a NaN
+
+// Codes and scales of blocks of 64, a warp a block, two elements a lane.  grid: ceil(B / 8)
+extern "C" __global__ void __launch_bounds__(256) nf4_quantize(const void *source, int type, u8 *codes, float *absmax, i64 n) {
+    i64 block = (i64)blockIdx.x * 8 + threadIdx.x / 32, i = 64 * block + 2 * (threadIdx.x % 32);
+    if (64 * block >= n) {
+        return;
+    }
+    float first = i < n ? load(source, type, i) : 0, second = i + 1 < n ? load(source, type, i + 1) : 0;
+    float a = fabsf(first), b = fabsf(second);
+    float largest = warp_max(b > a || b != b ? b : a);
+    if (threadIdx.x % 32 == 0) {
+        absmax[block] = largest;
+    }
+    float by = divisor(largest);
+    bool whole = 64 * block + 64 <= n; // as the reference: a short block divides
+    int high = nf4_code(whole ? first * (1 / by) : first / by);
+    int low = i + 1 >= n ? 7 : nf4_code(whole ? second * (1 / by) : second / by); // an odd last element is followed by a zero
+    if (i < n) {
+        codes[i / 2] = (u8)(high << 4 | low);
+    }
+}
+CUEMU_EXPORT(nf4_quantize)
+
+// Codes of scales in groups of 256, a block a group.  grid: ceil(B / 256)
+extern "C" __global__ void __launch_bounds__(256)
+    nf4_quantize_absmax(const float *absmax, float offset, const float *map, u8 *codes, float *absmax2, i64 blocks) {
+    i64 i = global_thread();
+    float centred = i < blocks ? absmax[i] - offset : 0;
+    float largest = block_max(fabsf(centred));
+    if (threadIdx.x == 0) {
+        absmax2[blockIdx.x] = largest;
+    }
+    float x = centred / divisor(largest);
+    int code = 0;
+    for (int bit = 128; bit > 0; bit /= 2) { // as many midpoints as are below x
+        double midpoint = ((double)map[code + bit - 1] + map[code + bit]) / 2;
+        code += x <= midpoint ? 0 : bit;
+    }
+    if (i < blocks) {
+        codes[i] = (u8)code;
+    }
+}
+CUEMU_EXPORT(nf4_quantize_absmax)
+
+// w'[i] = value[code] · scale, eight elements a thread.  grid: ceil(n / 2048)
+template <class T>
+__device__ void nf4_dequantize(const u8 *codes, const u8 *scale_codes, const float *scales, const float *map, float offset, T *values,
+                               i64 n) {
+    __shared__ float codebook[16];
+    load_codebook(codebook);
+    i64 i = 8 * global_thread();
+    if (i >= n) {
+        return;
+    }
+    float scale = block_scale({scale_codes, scales, map, offset}, i), v[8];
+#pragma unroll
+    for (int k = 0; k < 8; k += 2) {
+        u32 pair = i + k < n ? codes[(i + k) / 2] : 0;
+        v[k] = codebook[pair >> 4] * scale;
+        v[k + 1] = codebook[pair & 15] * scale;
+    }
+    store8(values, i, n, v);
+}
+ACTIVATION_KERNEL(nf4_dequantize, 256,
+                  (const u8 *codes, const u8 *scale_codes, const float *scales, const float *map, float offset, T *values, i64 n),
+                  (codes, scale_codes, scales, map, offset, values, n))
+
+// y = x · W'ᵀ for up to four rows of x, as when generating: bound by the reading of W'. A warp computes an output column,
+// eight inputs a lane at a time; nothing is rounded to 16 bits. Needs in % 8 = 0.  grid: ceil(out / 8)
+template <class T>
+__device__ void nf4_rows(const T *x, const u8 *codes, const u8 *scale_codes, const float *scales, const float *map, float offset, T *y,
+                         int rows, int in, int out) {
+    __shared__ float codebook[16];
+    load_codebook(codebook);
+    int lane = threadIdx.x % 32, o = blockIdx.x * 8 + threadIdx.x / 32;
+    if (o >= out) {
+        return;
+    }
+    Scales all = {scale_codes, scales, map, offset};
+    float sums[4] = {0, 0, 0, 0};
+    for (int c = 8 * lane; c < in; c += 256) {
+        i64 i = (i64)o * in + c;
+        u32 eight = *(const u32 *)(codes + i / 2);
+        float scale = block_scale(all, i), w[8];
+#pragma unroll
+        for (int k = 0; k < 8; k += 2) {
+            u32 pair = eight >> 4 * k;
+            w[k] = codebook[pair >> 4 & 15] * scale;
+            w[k + 1] = codebook[pair & 15] * scale;
+        }
+#pragma unroll
+        for (int row = 0; row < 4; row++) {
+            if (row < rows) {
+                float v[8];
+                load8(x + (i64)row * in, c, in, v);
+#pragma unroll
+                for (int k = 0; k < 8; k++) {
+                    sums[row] += v[k] * w[k];
+                }
+            }
+        }
+    }
+#pragma unroll
+    for (int row = 0; row < 4; row++) {
+        if (row < rows) {
+            float sum = warp_sum(sums[row]);
+            if (lane == 0) {
+                store(y + (i64)row * out + o, sum);
+            }
+        }
+    }
+}
+ACTIVATION_KERNEL(nf4_rows, 256,
+                  (const T *x, const u8 *codes, const u8 *scale_codes, const float *scales, const float *map, float offset, T *y,
+                   int rows, int in, int out),
+                  (x, codes, scale_codes, scales, map, offset, y, rows, in, out))

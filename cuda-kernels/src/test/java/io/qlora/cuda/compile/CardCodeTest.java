@@ -1,0 +1,58 @@
+package io.qlora.cuda.compile;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.qlora.cuda.CodeSource;
+import io.qlora.cuda.emulation.Toolchain;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class CardCodeTest {
+
+    @Test
+    void everySourceIsAUnit() throws IOException {
+        try (Stream<Path> files = Files.list(Toolchain.kernels())) {
+            List<String> units = files.map(file -> file.getFileName().toString())
+                    .filter(name -> name.endsWith(".cu"))
+                    .map(name -> name.substring(0, name.length() - ".cu".length()))
+                    .sorted()
+                    .toList();
+            assertEquals(units, KernelSources.UNITS);
+        }
+    }
+
+    /** The build compiles them, and fails on a warning or a spill: here only that it did. */
+    @Test
+    void theJarCarriesEveryKernelForEveryCardWhereNvccIs() {
+        assumeTrue(Toolchain.has("nvcc"), "nvcc is missing: the CUDA kernels are not compiled");
+        assumeTrue(System.getProperty("qlora.fast") == null, "a fast build leaves the CUDA kernels to NVRTC");
+        assertTrue(EmbeddedCode.available());
+        for (int capability : CardCode.BUILT) {
+            CodeSource code = CardCode.of(capability);
+            assertEquals("embedded", code.name());
+            for (String unit : KernelSources.UNITS) {
+                assertTrue(code.image(unit).length > 1000, unit);
+            }
+        }
+    }
+
+    @Test
+    void nvrtcCompilesEveryKernelForEveryCardAndKeepsIt(@TempDir Path folder) throws IOException {
+        assumeTrue(NvrtcCode.available(), "NVRTC is missing: the CUDA kernels are not compiled at run time");
+        CodeSource code = new NvrtcCode(80, new CodeCache(folder));
+        for (String unit : KernelSources.UNITS) {
+            byte[] cubin = code.image(unit);
+            assertTrue(cubin.length > 1000 && cubin[1] == 'E' && cubin[2] == 'L' && cubin[3] == 'F', unit);
+        }
+        try (Stream<Path> files = Files.list(folder)) {
+            assertEquals(KernelSources.UNITS.size(), files.count());
+        }
+    }
+}

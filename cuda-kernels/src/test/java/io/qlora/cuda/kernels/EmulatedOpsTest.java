@@ -1,0 +1,65 @@
+package io.qlora.cuda.kernels;
+
+import io.qlora.cuda.CudaDevice;
+import io.qlora.cuda.emulation.EmulatedDriver;
+import io.qlora.cuda.emulation.EmulatedLibrary;
+import io.qlora.engine.ops.Attention;
+import io.qlora.engine.ops.CachedAttention;
+import io.qlora.engine.ops.Linear;
+import io.qlora.engine.ops.LinearCrossEntropy;
+import io.qlora.engine.ops.testing.OnCard;
+import io.qlora.engine.ops.testing.OpCase;
+import io.qlora.lora.LoraLinear;
+import io.qlora.nf4.Nf4Linear;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.TestFactory;
+
+/**
+ * Every op case of every module on the emulated card with float32 activations, against the CPU's scalar kernels, in three
+ * orders of threads.
+ */
+class EmulatedOpsTest {
+
+    private static final long MEMORY = 4L << 30;
+
+    /** Sums in float32 whose order differs from the CPU's. */
+    private static final double ROUNDING = 5e-6;
+
+    /** Products of operands that were rounded to bfloat16, whose half unit in the last place is 2⁻⁹. */
+    private static final double BFLOAT16 = 0x1p-7;
+
+    /** Its only gradient is a sum of two terms that nearly cancel: what rounding leaves of it says nothing. */
+    private static final Set<String> CANCELS = Set.of("Linear of one input and one output");
+
+    private static final Set<Class<?>> PRODUCTS = Set.of(
+            Linear.Kernel.class,
+            LinearCrossEntropy.Kernel.class,
+            Nf4Linear.Kernel.class,
+            LoraLinear.Kernel.class,
+            Attention.Kernel.class,
+            CachedAttention.Kernel.class);
+
+    private static final CudaDevice.Options OPTIONS = new CudaDevice.Options(1 << 16, true);
+
+    @TestFactory
+    Stream<DynamicTest> everyOpAgreesWithTheScalarKernels() {
+        Set<Class<?>> there = new CudaKernels().kernels(device(0)).keySet();
+        List<OpCase> cases = OnCard.cases("io.qlora.engine.ops", "io.qlora.nf4", "io.qlora.lora");
+        return IntStream.range(0, 3).boxed().flatMap(order -> cases.stream()
+                .filter(test -> !test.contracts().isEmpty() && there.containsAll(test.contracts()))
+                .filter(test -> !CANCELS.contains(test.toString()))
+                .map(test -> DynamicTest.dynamicTest(test + ", order " + order, () -> {
+                    double share = PRODUCTS.stream().anyMatch(test.contracts()::contains) ? BFLOAT16 : ROUNDING;
+                    OnCard.assertAgrees(test, device(order), share);
+                })));
+    }
+
+    private static CudaDevice device(int order) {
+        EmulatedDriver driver = new EmulatedDriver(EmulatedLibrary.load(), MEMORY, order);
+        return CudaDevice.open(driver, 0, EmulatedDriver.code(), OPTIONS);
+    }
+}

@@ -1,0 +1,157 @@
+package io.qlora.trainer;
+
+import io.qlora.engine.autograd.Parameter;
+import io.qlora.engine.autograd.Parameters;
+import io.qlora.engine.autograd.Tape;
+import io.qlora.engine.memory.StepMemory;
+import io.qlora.engine.nn.AdaptableLinear;
+import io.qlora.engine.nn.LinearAdapter;
+import io.qlora.engine.nn.StepKey;
+import io.qlora.engine.ops.Sequences;
+import io.qlora.engine.tensor.Nf4Weight;
+import io.qlora.engine.tensor.DenseWeight;
+import io.qlora.engine.tensor.Tensor;
+import io.qlora.engine.tensor.Weight;
+import io.qlora.llama.LlamaModel;
+import io.qlora.nf4.WeightLinear;
+import io.qlora.trainer.data.Document;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Finds where numbers stop being finite, once a loss has shown that they do: the same documents go through the model again,
+ * with every linear looked at on the way.
+ */
+final class FiniteProbe {
+
+    private final LlamaModel model;
+    private final Parameters parameters;
+    private final StepMemory memory;
+    private String found;
+
+    /**
+     * A probe of a model.
+     *
+     * @param parameters what is trained
+     * @param memory for activations; nothing is in it
+     */
+    FiniteProbe(LlamaModel model, Parameters parameters, StepMemory memory) {
+        this.model = model;
+        this.parameters = parameters;
+        this.memory = memory;
+    }
+
+    /**
+     * The first tensor that is not finite, in words: among the trained parameters, then on the way forward, then among the
+     * gradients, in the order in which they are computed.
+     *
+     * @param batches micro-batches of documents
+     * @param key of the step's dropout, or null for none
+     */
+    String find(List<List<Document>> batches, StepKey key) {
+        for (Parameter parameter : parameters) {
+            note(parameter.value(), parameter.name());
+        }
+        List<AdaptableLinear> linears = model.linears();
+        List<LinearAdapter> attached = new ArrayList<>();
+        linears.forEach(linear -> attached.add(linear.attached()));
+        linears.forEach(linear -> linear.attach(probe(linear, linear.attached())));
+        try {
+            int first = 0;
+            for (List<Document> batch : batches) {
+                forward(batch, first, key);
+                first += batch.size();
+            }
+        } finally {
+            for (int i = 0; i < linears.size(); i++) {
+                linears.get(i).attach(attached.get(i));
+            }
+        }
+        for (Parameter parameter : parameters.list().reversed()) {
+            note(parameter.gradient(), "the gradient of " + parameter.name());
+        }
+        return found == null ? "the sum of them" : found;
+    }
+
+    private void forward(List<Document> documents, int first, StepKey key) {
+        if (found != null) {
+            return;
+        }
+        try (Tape tape = Tape.inference(memory)) {
+            MicroBatch batch = MicroBatch.of(memory.activations(), documents, first);
+            Tensor loss =
+                    model.loss(tape, batch.ids(), batch.sequences(), batch.rows(), batch.targets(), 1f, key, false);
+            if (found == null && !finite(loss)) {
+                found = finite(model.head()) ? "the logits" : "the weight of the output head";
+            }
+        }
+    }
+
+    private LinearAdapter probe(AdaptableLinear linear, LinearAdapter inner) {
+        return (Tape tape, Tensor x, Weight base, Sequences sequences, StepKey step) -> {
+            if (found == null && !finite(x)) {
+                found = finite(model.embedding()) ? "the input of " + linear.name() : "the embedding's weight";
+            }
+            Tensor y = inner == null
+                    ? WeightLinear.apply(tape, x, base)
+                    : inner.apply(tape, x, base, sequences, step);
+            if (found == null && !finite(y)) {
+                found = finite(base) ? "the output of " + linear.name() : linear.name() + ".weight";
+            }
+            return y;
+        };
+    }
+
+    private void note(Tensor tensor, String name) {
+        if (found == null && !finite(tensor)) {
+            found = name;
+        }
+    }
+
+    private static boolean finite(Weight weight) {
+        return switch (weight) {
+            case DenseWeight dense -> finite(dense.tensor());
+            case Nf4Weight nf4 ->
+                switch (nf4.absmax()) {
+                    case Nf4Weight.Plain plain -> finite(plain.values());
+                    case Nf4Weight.Nested nested -> finite(nested.absmax2()) && Float.isFinite(nested.offset());
+                };
+        };
+    }
+
+    /** Whether all of a tensor of floats is; row by row, so that a large one is never copied whole. */
+    static boolean finite(Tensor tensor) {
+        if (tensor.shape().rank() < 2) {
+            return finiteRow(tensor);
+        }
+        for (long row = 0; row < tensor.length(); row++) {
+            if (!finiteRow(tensor.rows(row, row + 1))) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private static boolean finiteRow(Tensor row) {
+        MemorySegment bytes = MemorySegment.ofArray(new byte[Math.toIntExact(row.byteSize())]);
+        row.device().read(row, bytes);
+        for (long i = 0; i < row.size(); i++) {
+            boolean finite = switch (row.dtype()) {
+                case F32 -> Float.isFinite(bytes.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i));
+                case BF16 -> Float.isFinite(Float.intBitsToFloat(bits(bytes, i) << 16));
+                case F16 -> Float.isFinite(Float.float16ToFloat(bits(bytes, i)));
+                case I32, U8 -> true;
+            };
+            if (!finite) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private static short bits(MemorySegment bytes, long index) {
+        return bytes.getAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, index);
+    }
+}

@@ -1,0 +1,89 @@
+package io.qlora.trainer;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.qlora.lora.LoraConfig;
+import io.qlora.lora.TargetModules;
+import io.qlora.trainer.data.DataSet;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.Map;
+
+/**
+ * What decides every number of a run, beside the model's weights. A checkpoint keeps it, so that it is resumed only by the
+ * run it is of.
+ */
+final class RunIdentity {
+
+    private final ObjectNode settings = new JsonMapper().createObjectNode();
+    private final int totalSteps;
+
+    /** The identity of a run on {@code train}. */
+    RunIdentity(RunOptions options, DataSet train, int totalSteps) {
+        this.totalSteps = totalSteps;
+        put(options.lora());
+        settings.put("quantization", options.load().quantization().name().toLowerCase(Locale.ROOT));
+        settings.put("double_quant", options.load().doubleQuant());
+        settings.put("total_steps", totalSteps);
+        put(options.training());
+        settings.put("train_documents", train.size());
+        settings.put("train_data_sha256", train.digest());
+    }
+
+    private void put(LoraConfig lora) {
+        settings.put("lora_r", lora.r());
+        settings.put("lora_alpha", lora.loraAlpha());
+        settings.put("lora_dropout", lora.loraDropout());
+        settings.put("use_rslora", lora.useRslora());
+        settings.put(
+                "target_modules",
+                switch (lora.targetModules()) {
+                    case TargetModules.AllLinear _ -> TargetModules.ALL_LINEAR;
+                    case TargetModules.Names names -> String.join(",", names.names());
+                    case TargetModules.Regex regex -> regex.pattern();
+                });
+        settings.put("rank_pattern", lora.rankPattern().toString());
+        settings.put("alpha_pattern", lora.alphaPattern().toString());
+        settings.put("layers_to_transform", lora.layersToTransform().toString());
+        settings.put("layers_pattern", lora.layersPattern().toString());
+    }
+
+    private void put(TrainingConfig config) {
+        settings.put("learning_rate", config.learningRate());
+        settings.put("lr_scheduler_type", config.scheduler().name().toLowerCase(Locale.ROOT));
+        settings.put("warmup_ratio", config.warmupRatio());
+        settings.put("weight_decay", config.weightDecay());
+        settings.put("max_grad_norm", config.maxGradNorm());
+        settings.put("per_device_train_batch_size", config.batchSize());
+        settings.put("gradient_accumulation_steps", config.gradientAccumulationSteps());
+        settings.put("seed", config.seed());
+    }
+
+    /** Optimizer steps of the run. */
+    int totalSteps() {
+        return totalSteps;
+    }
+
+    /** As a checkpoint keeps it. */
+    ObjectNode toJson() {
+        return settings;
+    }
+
+    /**
+     * Requires that a checkpoint is of this run.
+     *
+     * @param then what it keeps
+     * @throws IllegalArgumentException naming the first setting that differs
+     */
+    void requireSame(JsonNode then, Path checkpoint) {
+        for (Map.Entry<String, JsonNode> setting : settings.properties()) {
+            String was = then.path(setting.getKey()).asText("nothing");
+            String is = setting.getValue().asText();
+            if (!was.equals(is)) {
+                throw new IllegalArgumentException(checkpoint + ": was made with " + setting.getKey() + " " + was
+                        + ", this run has " + is + "; resume with the options and the data it was begun with");
+            }
+        }
+    }
+}
