@@ -10,4 +10,5 @@ module io.qlora.trainer {
 
     exports io.qlora.trainer;
     exports io.qlora.trainer.data;
+    exports io.qlora.trainer.profile;
 }

@@ -1,5 +1,6 @@
 package io.qlora.cli;
 
+import com.fasterxml.jackson.annotation.JsonInclude;
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.tensor.DType;
@@ -14,7 +15,9 @@ import io.qlora.trainer.TrainingConfig;
 import io.qlora.trainer.TrainingListener;
 import io.qlora.trainer.data.DataSet;
 import io.qlora.trainer.data.Document;
+import io.qlora.trainer.profile.KernelProfile;
 import java.io.IOException;
+import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -47,6 +50,8 @@ final class BenchCommand implements Runnable {
         S134M(768, 12, 12, 12, 2048),
         S1B(2048, 22, 32, 4, 5632);
 
+        private static final int VOCABULARY = 32_000;
+
         private final int hidden;
         private final int layers;
         private final int heads;
@@ -63,7 +68,7 @@ final class BenchCommand implements Runnable {
 
         LlamaConfig config() {
             return LlamaConfig.builder()
-                    .vocabSize(32_000)
+                    .vocabSize(VOCABULARY)
                     .hiddenSize(hidden)
                     .numHiddenLayers(layers)
                     .numAttentionHeads(heads)
@@ -73,6 +78,17 @@ final class BenchCommand implements Runnable {
                     .bosTokenId(OptionalInt.empty())
                     .dtype(DType.BF16)
                     .build();
+        }
+
+        /**
+         * 10⁹ floating-point operations of a training step on one document: 4 per token and frozen weight, the head counted,
+         * embedding and adapters not; and attention's six products, of each query with each key it sees.
+         */
+        double gflop(int tokens) {
+            double attention = 2.0 * hidden * hidden + 2.0 * hidden * hidden * kvHeads / heads;
+            double weights = layers * (attention + 3.0 * hidden * intermediate) + (double) VOCABULARY * hidden;
+            double pairs = 0.5 * tokens * (tokens + 1.0);
+            return 1e-9 * (4 * weights * tokens + layers * 6 * 2 * pairs * hidden);
         }
 
         @Override
@@ -86,6 +102,8 @@ final class BenchCommand implements Runnable {
             name = "step",
             description = "Measures a training step on random weights of a given shape; prints one JSON line.")
     static final class Step implements Callable<Integer> {
+
+        private static final int WARM_UP = 2; // steps
 
         @Option(names = "--shape", defaultValue = "134m", description = "134m or 1b (default ${DEFAULT-VALUE}).")
         private String shape;
@@ -111,10 +129,23 @@ final class BenchCommand implements Runnable {
         @Option(names = "--steps", defaultValue = "5", description = "Measured, after two (default ${DEFAULT-VALUE}).")
         private int steps;
 
+        @Option(
+                names = "--profile",
+                description = "Also say where the time went, kernel by kernel: as a table on standard error, and in the JSON.")
+        private boolean profile;
+
         @Spec
         private CommandSpec spec;
 
-        /** The fields of the reference stack's benchmark, and what ours adds. */
+        private KernelProfile kernels;
+
+        /**
+         * The fields of the reference stack's benchmark, and what ours adds.
+         *
+         * @param firstStepS the first step's seconds, compiling included
+         * @param gflop what a step computes at least: {@link Shape#gflop}
+         */
+        @JsonInclude(JsonInclude.Include.NON_NULL)
         record Report(
                 String stack,
                 String shape,
@@ -124,7 +155,10 @@ final class BenchCommand implements Runnable {
                 int rank,
                 double tokS,
                 double[] stepS,
-                long peakRssMb) {}
+                long peakRssMb,
+                double firstStepS,
+                double gflop,
+                List<KernelProfile.Row> profile) {}
 
         @Override
         public Integer call() throws IOException {
@@ -136,7 +170,11 @@ final class BenchCommand implements Runnable {
             if (tokens < 2 || steps < 1 || rank < 1 || threads < 1) {
                 throw new UsageException("--tokens should be at least 2, --steps, --lora-r and --threads at least 1");
             }
-            double[] seconds = measure(size);
+            List<Double> all = measure(size);
+            double[] seconds = all.stream()
+                    .skip(WARM_UP)
+                    .mapToDouble(Double::doubleValue)
+                    .toArray();
             double[] sorted = seconds.clone();
             Arrays.sort(sorted);
             double median = sorted[sorted.length / 2];
@@ -150,14 +188,45 @@ final class BenchCommand implements Runnable {
                     rank,
                     Math.round(10 * tokens / median) / 10.0,
                     Arrays.stream(seconds)
-                            .map(s -> Math.round(s * 1000) / 1000.0)
+                            .map(Step::thousandths)
                             .toArray(),
-                    Machine.peakResidentBytes() >> 20);
+                    Machine.peakResidentBytes() >> 20,
+                    thousandths(all.getFirst()),
+                    thousandths(size.gflop(tokens)),
+                    profile ? kernels.rows(steps, Arrays.stream(seconds).sum()) : null);
             Json.print(report, spec.commandLine().getOut());
+            if (profile) {
+                print(report.profile, spec.commandLine().getErr());
+            }
             return 0;
         }
 
-        private double[] measure(Shape size) throws IOException {
+        private static double thousandths(double value) {
+            return Math.round(value * 1000) / 1000.0;
+        }
+
+        private static void print(List<KernelProfile.Row> rows, PrintWriter err) {
+            err.printf(Locale.ROOT, "%-32s %8s %10s %8s %8s %7s%n", "a step", "calls", "ms", "GFLOP/s", "GB/s", "share");
+            for (KernelProfile.Row row : rows) {
+                err.printf(
+                        Locale.ROOT,
+                        "%-32s %8.0f %10.2f %8s %8s %6.1f%%%n",
+                        row.kernel(),
+                        row.calls(),
+                        row.milliseconds(),
+                        rate(row.gflopS()),
+                        rate(row.gbS()),
+                        100 * row.share());
+            }
+            err.flush();
+        }
+
+        private static String rate(double value) {
+            return value == 0 ? "" : String.format(Locale.ROOT, "%.1f", value);
+        }
+
+        /** Seconds of each step, those of the warm-up included. */
+        private List<Double> measure(Shape size) throws IOException {
             LlamaConfig config = size.config();
             LoadOptions options =
                     LoadOptions.builder().quantization(quantization).build();
@@ -165,7 +234,7 @@ final class BenchCommand implements Runnable {
             TrainingConfig training = TrainingConfig.builder()
                     .learningRate(1e-4)
                     .batchSize(1)
-                    .maxSteps(steps + 2)
+                    .maxSteps(steps + WARM_UP)
                     .gradientCheckpointing(checkpointing || alsoCheckpointing)
                     .build();
             List<Double> seconds = new ArrayList<>();
@@ -179,13 +248,15 @@ final class BenchCommand implements Runnable {
                         @Override
                         public void onStep(StepReport report) {
                             seconds.add(report.seconds());
+                            if (profile && report.step() == WARM_UP) {
+                                kernels = new KernelProfile();
+                                device.observe(kernels);
+                            }
                         }
                     });
                 }
             }
-            return seconds.subList(2, seconds.size()).stream()
-                    .mapToDouble(Double::doubleValue)
-                    .toArray();
+            return seconds;
         }
 
         private Document document(LlamaConfig config) {

@@ -64,7 +64,10 @@ final class DemoCommand implements Callable<Integer> {
 
         reporter.line("%nFine-tuning with QLoRA, as qlora train does:%n");
         RunOptions options = options(files);
-        TrainingSession.Report training = TrainingSession.run(options, reporter, new TrainingListener() {});
+        TrainingSession.Report training;
+        try (Interruption interruption = new Interruption(reporter)) {
+            training = TrainingSession.run(options, reporter, interruption, new TrainingListener() {});
+        }
         if (training.stopped()) {
             return training.exitCode();
         }
@@ -89,7 +92,7 @@ final class DemoCommand implements Callable<Integer> {
                 .scheduler(LearningRate.Schedule.COSINE)
                 .warmupRatio(0.05)
                 .batchSize(16)
-                .numTrainEpochs(4)
+                .numTrainEpochs(3)
                 .evalSteps(100)
                 .loggingSteps(25)
                 .build();

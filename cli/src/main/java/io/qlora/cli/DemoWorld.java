@@ -63,9 +63,9 @@ final class DemoWorld {
 
     private DemoWorld() {}
 
-    /** Two or three facts, and all that follows from them in any order: text of about 60 words. */
+    /** One to three facts, and all that follows from them in any order: text of about 50 words. */
     static String story(Random random) {
-        List<Fact> facts = facts(random, 2 + random.nextInt(2));
+        List<Fact> facts = facts(random, 1 + random.nextInt(3));
         List<String> sentences = new ArrayList<>();
         facts.forEach(fact -> sentences.add(fact.told(random)));
         List<String> recalled = new ArrayList<>();

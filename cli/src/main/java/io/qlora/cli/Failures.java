@@ -52,9 +52,10 @@ final class Failures {
             case CompletionException wrapper when wrapper.getCause() != null -> sentence(wrapper.getCause());
             case ExecutionException wrapper when wrapper.getCause() != null -> sentence(wrapper.getCause());
             case FileSystemException file -> file.getFile() + ": " + reason(file);
-            case OutOfMemoryError memory ->
+            case OutOfMemoryError memory when isHeap(memory) ->
                 "The Java heap is too small (" + memory.getMessage()
                         + "): give it more with java -Xmx, for example -Xmx8g";
+            case OutOfMemoryError memory -> "There is not enough memory: " + orName(memory);
             case LinkageError linkage -> "A library cannot be loaded: " + orName(linkage);
             case IOException io -> orName(io);
             case RuntimeException unexpected
@@ -63,14 +64,22 @@ final class Failures {
         };
     }
 
+    private static boolean isHeap(OutOfMemoryError e) {
+        String message = String.valueOf(e.getMessage());
+        return message.contains("heap") || message.contains("GC overhead") || message.contains("array size");
+    }
+
     private static String reason(FileSystemException e) {
+        if (e.getReason() != null) {
+            return e.getReason();
+        }
         return switch (e) {
             case NoSuchFileException _ -> "there is no such file or folder";
             case AccessDeniedException _ -> "permission denied";
             case FileAlreadyExistsException _ -> "exists already";
             case NotDirectoryException _ -> "is not a folder";
             case DirectoryNotEmptyException _ -> "is not empty";
-            default -> e.getReason() == null ? e.getClass().getSimpleName() : e.getReason();
+            default -> "cannot be used (" + e.getClass().getSimpleName() + ")";
         };
     }
 

@@ -4,10 +4,10 @@ import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.llama.GenerationOptions;
 import io.qlora.llama.Generator;
+import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LlamaTokenizer;
 import io.qlora.llama.TextStream;
-import io.qlora.trainer.data.DataFile;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.concurrent.Callable;
@@ -18,7 +18,10 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
 /** {@code qlora generate}: continues a prompt, word by word as it is made. */
-@Command(name = "generate", description = "Continues a prompt; greedy unless a temperature is given.")
+@Command(
+        name = "generate",
+        customSynopsis = "qlora generate --model DIR [--adapter DIR] [--prompt TEXT] [OPTIONS]",
+        description = "Continues a prompt; with the likeliest tokens unless a temperature is given.")
 final class GenerateCommand implements Callable<Integer> {
 
     @Mixin
@@ -27,34 +30,13 @@ final class GenerateCommand implements Callable<Integer> {
     @Mixin
     private AdapterOption adapter;
 
-    @Option(names = "--prompt", defaultValue = "", description = "What to continue (default: nothing).")
-    private String prompt;
+    @Mixin
+    private PromptOptions prompt;
 
-    @Option(names = "--instruction", description = "Instead of --prompt: asks as an instruction data set does.")
-    private String instruction;
+    @Mixin
+    private SamplingOptions sampling;
 
-    @Option(names = "--input", defaultValue = "", description = "The input of --instruction.")
-    private String input;
-
-    @Option(names = "--max-new-tokens", defaultValue = "256", description = "At most (default ${DEFAULT-VALUE}).")
-    private int maxNewTokens;
-
-    @Option(names = "--temperature", defaultValue = "0", description = "0 for greedy (default ${DEFAULT-VALUE}).")
-    private double temperature;
-
-    @Option(names = "--top-k", defaultValue = "0", description = "Draw from the k likeliest; 0 for all (default).")
-    private int topK;
-
-    @Option(
-            names = "--top-p",
-            defaultValue = "1",
-            description = "Draw from the likeliest that reach this probability together (default ${DEFAULT-VALUE}).")
-    private double topP;
-
-    @Option(names = "--seed", defaultValue = "0", description = "Of what is drawn (default ${DEFAULT-VALUE}).")
-    private long seed;
-
-    @Option(names = "--json", description = "Print one JSON object when done.")
+    @Option(names = "--json", description = "Print one JSON object on standard output when done.")
     private boolean json;
 
     @Spec
@@ -65,33 +47,43 @@ final class GenerateCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        Paths.requireModel(model.directory());
+        model.check();
         adapter.check();
-        if (instruction != null && !prompt.isEmpty()) {
-            throw new UsageException("--instruction and --prompt exclude each other");
-        }
-        GenerationOptions options = GenerationOptions.builder()
-                .maxNewTokens(maxNewTokens)
-                .temperature(temperature)
-                .topK(topK)
-                .topP(topP)
-                .seed(seed)
-                .build();
-        try (CpuDevice device = new CpuDevice(model.threads());
-                LlamaModel llama = LlamaModel.load(model.directory(), model.load(), device);
-                LlamaTokenizer tokenizer = LlamaTokenizer.load(model.directory(), llama.config());
-                ModelMemory memory = new ModelMemory(device)) {
-            adapter.attach(llama, memory);
-            String text = instruction == null ? prompt : DataFile.instruction(instruction, input);
-            generate(llama, tokenizer, Answers.prompt(tokenizer, text), options);
+        prompt.check();
+        GenerationOptions options = sampling.options();
+        LlamaConfig config = LlamaConfig.read(model.directory());
+        try (LlamaTokenizer tokenizer = LlamaTokenizer.load(model.directory(), config);
+                Reporter reporter = Reporter.onStandardError(spec.commandLine());
+                CpuDevice device = new CpuDevice(model.threads())) {
+            int[] ids = ids(tokenizer, config);
+            adapter.requireFor(config, model.load());
+            reporter.announce(model, config, adapter);
+            try (LlamaModel llama = LlamaModel.load(model.directory(), model.load(), device);
+                    ModelMemory memory = new ModelMemory(device)) {
+                adapter.attach(llama, memory);
+                generate(llama, tokenizer, ids, options);
+            } catch (ArithmeticException e) {
+                throw new IllegalStateException(
+                        model.directory() + ": " + e.getMessage() + "; the weights of the model or the adapter are damaged", e);
+            }
         }
         return 0;
     }
 
-    private void generate(LlamaModel llama, LlamaTokenizer tokenizer, int[] ids, GenerationOptions options) {
+    private int[] ids(LlamaTokenizer tokenizer, LlamaConfig config) {
+        int[] ids = Answers.prompt(tokenizer, prompt.text());
         if (ids.length == 0) {
             throw new UsageException("this model has no token that begins a text: give a --prompt");
         }
+        int limit = config.maxPositionEmbeddings();
+        if (ids.length >= limit) {
+            throw new UsageException("the prompt has " + ids.length + " tokens, the model's limit is " + limit
+                    + ": one less at least, for one to follow");
+        }
+        return ids;
+    }
+
+    private void generate(LlamaModel llama, LlamaTokenizer tokenizer, int[] ids, GenerationOptions options) {
         PrintWriter out = spec.commandLine().getOut();
         long wanted = (long) ids.length + options.maxNewTokens();
         int limit = (int) Math.min(wanted, llama.config().maxPositionEmbeddings());

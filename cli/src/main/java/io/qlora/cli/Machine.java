@@ -1,10 +1,14 @@
 package io.qlora.cli;
 
 import com.sun.management.OperatingSystemMXBean;
+import io.qlora.engine.tensor.Accelerator;
+import io.qlora.trainer.SystemMemory;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ServiceLoader;
+import java.util.stream.Collectors;
 import jdk.incubator.vector.FloatVector;
 
 /**
@@ -13,8 +17,11 @@ import jdk.incubator.vector.FloatVector;
  * @param vectorModule whether the JVM runs with the incubator's vector module
  * @param vectorBits the width of its preferred vectors in bits; 0 without the module
  * @param processors those that the JVM may use, a container's limit counted
+ * @param machineProcessors those that the machine has, as far as the system tells
  * @param memoryBytes physical memory, a container's limit counted
- * @param maxHeapBytes what of it the Java heap may grow to
+ * @param memoryAvailableBytes what of it is free now
+ * @param maxHeapBytes what of it the Java heap may grow to; tensors are not there
+ * @param gpu what there is beside the processor, or why nothing
  */
 record Machine(
         String jdk,
@@ -25,12 +32,18 @@ record Machine(
         boolean vectorModule,
         int vectorBits,
         int processors,
+        int machineProcessors,
         long memoryBytes,
-        long maxHeapBytes) {
+        long memoryAvailableBytes,
+        long maxHeapBytes,
+        String gpu) {
+
+    private static final Path CPUINFO = Path.of("/proc/cpuinfo");
 
     static Machine inspect() {
         boolean vectorModule =
                 ModuleLayer.boot().findModule(Relaunch.VECTOR_MODULE).isPresent();
+        int processors = Runtime.getRuntime().availableProcessors();
         return new Machine(
                 Runtime.version().toString(),
                 System.getProperty("java.vendor"),
@@ -39,15 +52,35 @@ record Machine(
                 System.getProperty("os.arch"),
                 vectorModule,
                 vectorModule ? Vectors.bits() : 0,
-                Runtime.getRuntime().availableProcessors(),
+                processors,
+                Math.max(processors, listedProcessors()),
                 ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize(),
-                Runtime.getRuntime().maxMemory());
+                SystemMemory.available(),
+                Runtime.getRuntime().maxMemory(),
+                accelerators(ServiceLoader.load(Accelerator.class)));
+    }
+
+    /** What the modules that bring devices of their own say of them. */
+    static String accelerators(ServiceLoader<Accelerator> found) {
+        String all = found.stream().map(provider -> provider.get().describe()).collect(Collectors.joining("; "));
+        return all.isEmpty() ? "no GPU backend in this build" : all;
+    }
+
+    private static int listedProcessors() {
+        try {
+            return Math.toIntExact(Files.readAllLines(CPUINFO).stream()
+                    .filter(line -> line.startsWith("processor"))
+                    .count());
+        } catch (IOException e) {
+            return 0; // no Linux: what the JVM may use is all that is known
+        }
     }
 
     /** As in the first line of a run: what runs where. */
     String summary(int threads) {
         String vectors = vectorModule ? vectorBits + "-bit vectors" : "no vectors, so slow (see qlora doctor)";
-        return "qlora    JDK " + jdk + ", CPU, " + threads + (threads == 1 ? " thread, " : " threads, ") + vectors;
+        return "qlora    JDK " + jdk + ", CPU with " + threads + (threads == 1 ? " thread" : " threads") + " and " + vectors
+                + ", " + gpu;
     }
 
     /** The most memory that this process has had resident so far, bytes; 0 where the system does not tell. */

@@ -2,10 +2,14 @@ package io.qlora.cli;
 
 import io.qlora.llama.LoadOptions;
 import java.nio.file.Path;
+import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
-/** Which model, and how its weights are kept. */
+/** Which model, how its weights are kept, and what computes. */
+@Command(optionListHeading = "Model:")
 final class ModelOptions {
+
+    private static final int MOST_THREADS = 1024;
 
     @Option(
             names = "--model",
@@ -17,35 +21,50 @@ final class ModelOptions {
     @Option(
             names = "--quantization",
             defaultValue = "nf4",
-            description = "nf4, or none to keep the file's precision (default ${DEFAULT-VALUE}).")
+            paramLabel = "KIND",
+            description = "nf4, or none to keep the file's precision (default: ${DEFAULT-VALUE}).")
     private LoadOptions.Quantization quantization;
 
     @Option(
             names = "--double-quant",
-            defaultValue = "true",
             arity = "0..1",
             fallbackValue = "true",
-            description = "Quantise the scales of nf4 too (default ${DEFAULT-VALUE}).")
-    private boolean doubleQuant;
+            paramLabel = "true|false",
+            description = "Quantise the scales of nf4 too (default: true).")
+    private Boolean doubleQuant;
 
-    @Option(names = "--threads", description = "How many compute (default: all processors).")
+    @Option(names = "--threads", paramLabel = "N", description = "How many compute (default: all processors).")
     private int threads = Runtime.getRuntime().availableProcessors();
+
+    /** Requires what can be seen without reading the model. */
+    void check() {
+        Paths.requireModel(directory);
+        UsageException.require(threads >= 1 && threads <= MOST_THREADS, "--threads", "from 1 to " + MOST_THREADS, threads);
+        if (quantization == LoadOptions.Quantization.NONE && Boolean.TRUE.equals(doubleQuant)) {
+            throw new UsageException("--double-quant is of nf4, it and --quantization none exclude each other");
+        }
+    }
 
     Path directory() {
         return directory;
     }
 
     int threads() {
-        if (threads < 1) {
-            throw new UsageException("--threads should be at least 1, found " + threads);
-        }
         return threads;
     }
 
     LoadOptions load() {
         return LoadOptions.builder()
                 .quantization(quantization)
-                .doubleQuant(doubleQuant)
+                .doubleQuant(!Boolean.FALSE.equals(doubleQuant))
                 .build();
+    }
+
+    /** As in the lines before a run: {@code nf4, double quantised}. */
+    String describeWeights() {
+        if (quantization == LoadOptions.Quantization.NONE) {
+            return "linears as in the file";
+        }
+        return load().doubleQuant() ? "linears in nf4, double quantised" : "linears in nf4";
     }
 }

@@ -18,7 +18,7 @@ final class Paths {
         }
     }
 
-    /** Requires a directory. */
+    /** Requires a directory that can be looked into. */
     static void requireDirectory(String option, Path directory) {
         if (!Files.exists(directory)) {
             throw new UsageException(option + " " + directory + ": there is no such directory");
@@ -26,6 +26,7 @@ final class Paths {
         if (!Files.isDirectory(directory)) {
             throw new UsageException(option + " " + directory + ": expected a directory, found a file");
         }
+        requireReadable(option, directory);
     }
 
     /** Requires files that can be read. */
@@ -37,9 +38,13 @@ final class Paths {
             if (Files.isDirectory(file)) {
                 throw new UsageException(option + " " + file + ": expected a file, found a directory");
             }
-            if (!Files.isReadable(file)) {
-                throw new UsageException(option + " " + file + ": may not be read, permission denied");
-            }
+            requireReadable(option, file);
+        }
+    }
+
+    private static void requireReadable(String option, Path path) {
+        if (!Files.isReadable(path)) {
+            throw new UsageException(option + " " + path + ": may not be read, permission denied");
         }
     }
 }

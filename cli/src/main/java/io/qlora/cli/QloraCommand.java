@@ -43,7 +43,9 @@ final class QloraCommand implements Runnable {
     /** The command line as {@link Main} runs it: every failure is one sentence and an exit code. */
     static CommandLine commandLine() {
         QloraCommand root = new QloraCommand();
-        return new CommandLine(root)
+        CommandLine command = new CommandLine(root);
+        GroupedHelp.install(command);
+        return command
                 .setCaseInsensitiveEnumValuesAllowed(true)
                 .setParameterExceptionHandler((e, args) -> Failures.wrongUse(e))
                 .setExecutionExceptionHandler((e, command, parsed) -> Failures.failed(e, command, root.verbose))

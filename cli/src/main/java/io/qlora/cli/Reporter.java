@@ -1,11 +1,15 @@
 package io.qlora.cli;
 
+import io.qlora.llama.LlamaConfig;
+import io.qlora.llama.LoadOptions;
 import io.qlora.trainer.Evaluation;
 import io.qlora.trainer.StepReport;
 import io.qlora.trainer.TrainingListener;
+import io.qlora.trainer.data.DataSet;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.List;
 import java.util.Locale;
 import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
@@ -14,15 +18,22 @@ import picocli.CommandLine;
 
 /**
  * Tells a person how a run goes: on a terminal a progress bar with loss, tokens a second and time left, elsewhere a plain
- * line every so often. With {@code --json} all of it goes to standard error.
+ * line every so often. With {@code --json} all of it goes to standard error. Safe for use by several threads.
  */
 final class Reporter implements TrainingListener, AutoCloseable {
+
+    /** How many of the records that are left out are named. */
+    private static final int NAMED = 5;
+
+    /** The share of the newest step in moving averages. */
+    private static final double NEW = 0.1;
 
     private final PrintWriter out;
     private final boolean terminal;
     private final int loggingSteps;
     private ProgressBar bar;
     private double tokensPerSecond; // a moving average
+    private double secondsPerStep; // a moving average
     private double lossSince; // the last line
     private int stepsSince;
 
@@ -32,30 +43,55 @@ final class Reporter implements TrainingListener, AutoCloseable {
         this.loggingSteps = loggingSteps;
     }
 
-    /** A line for a person. */
-    void line(String format, Object... arguments) {
-        if (bar != null) {
-            bar.close();
-            bar = null;
+    /** For a command whose results, and nothing else, are on standard output. */
+    static Reporter onStandardError(CommandLine command) {
+        return new Reporter(command, true, 1);
+    }
+
+    /** Says what will run where, on what. */
+    void announce(ModelOptions model, LlamaConfig config, AdapterOption adapter) {
+        line("%s", Machine.inspect().summary(model.threads()));
+        line("model    %s, %s", name(model.directory()), describe(config, model.load()));
+        if (adapter.directory() != null) {
+            line("adapter  %s", adapter.directory());
         }
+    }
+
+    /** Says what a data set holds, and what of the files it does not. */
+    void announce(DataSet data, String label, String purpose) {
+        line("%s %,d documents%s, %,d tokens, %,d targets", label, data.size(), purpose, data.tokens(), data.targets());
+        if (data.cut() > 0) {
+            line("         %,d of them cut to the maximal length", data.cut());
+        }
+        List<String> dropped = data.dropped();
+        if (!dropped.isEmpty()) {
+            String more = dropped.size() > NAMED ? " and " + (dropped.size() - NAMED) + " more" : "";
+            line(
+                    "         left out, no target within the maximal length: %s%s",
+                    String.join("; ", dropped.subList(0, Math.min(NAMED, dropped.size()))),
+                    more);
+        }
+    }
+
+    /** A line for a person. */
+    synchronized void line(String format, Object... arguments) {
+        close();
         out.println(String.format(Locale.ROOT, format, arguments));
         out.flush();
     }
 
     @Override
-    public void onStep(StepReport report) {
+    public synchronized void onStep(StepReport report) {
         double rate = report.tokens() / report.seconds();
-        tokensPerSecond = tokensPerSecond == 0 ? rate : 0.9 * tokensPerSecond + 0.1 * rate;
+        tokensPerSecond += (tokensPerSecond == 0 ? 1 : NEW) * (rate - tokensPerSecond);
+        secondsPerStep += (secondsPerStep == 0 ? 1 : NEW) * (report.seconds() - secondsPerStep);
         if (terminal) {
             progress(report);
             return;
         }
-        if (stepsSince++ == 0) {
-            lossSince = 0;
-        }
         lossSince += report.loss();
+        stepsSince++;
         if (stepsSince == loggingSteps || report.step() == report.totalSteps()) {
-            double left = (report.totalSteps() - report.step()) * report.tokens() / tokensPerSecond;
             line(
                     "step %d/%d  epoch %.2f  loss %.4f  lr %.2e  %.0f tokens/s  %s left",
                     report.step(),
@@ -64,7 +100,8 @@ final class Reporter implements TrainingListener, AutoCloseable {
                     lossSince / stepsSince,
                     report.learningRate(),
                     tokensPerSecond,
-                    time(left));
+                    time((report.totalSteps() - report.step()) * secondsPerStep));
+            lossSince = 0;
             stepsSince = 0;
         }
     }
@@ -82,8 +119,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
         bar.stepTo(report.step());
         bar.setExtraMessage(String.format(Locale.ROOT, " loss %.3f, %.0f tokens/s", report.loss(), tokensPerSecond));
         if (report.step() == report.totalSteps()) {
-            bar.close();
-            bar = null;
+            close();
         }
     }
 
@@ -107,6 +143,23 @@ final class Reporter implements TrainingListener, AutoCloseable {
                 evaluation.targets());
     }
 
+    /** As in reports: the last part of a path. */
+    static String name(Path path) {
+        Path name = path.toAbsolutePath().normalize().getFileName();
+        return name == null ? path.toString() : name.toString();
+    }
+
+    /** As in reports: how a model's weights are kept. */
+    static String describe(LlamaConfig config, LoadOptions options) {
+        if (options.quantization() == LoadOptions.Quantization.NONE) {
+            return "linears as stored, in " + config.dtype();
+        }
+        if (config.bitsAndBytes() != null) {
+            return "linears in nf4 as stored";
+        }
+        return "linears in nf4" + (options.doubleQuant() ? ", double quantised" : "");
+    }
+
     /** As in 1:02:03 or 2:03. */
     static String time(double seconds) {
         long whole = Math.round(seconds);
@@ -126,8 +179,9 @@ final class Reporter implements TrainingListener, AutoCloseable {
         return String.format(Locale.ROOT, "%.1f KiB", bytes / (1L << 10));
     }
 
+    /** Takes the progress bar away. */
     @Override
-    public void close() {
+    public synchronized void close() {
         if (bar != null) {
             bar.close();
             bar = null;

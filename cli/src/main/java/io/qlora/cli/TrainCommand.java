@@ -1,11 +1,10 @@
 package io.qlora.cli;
 
+import io.qlora.lora.LoraConfig;
 import io.qlora.trainer.RunOptions;
+import io.qlora.trainer.TrainingConfig;
 import io.qlora.trainer.TrainingListener;
 import java.io.IOException;
-import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -16,44 +15,27 @@ import picocli.CommandLine.Spec;
 /** {@code qlora train}: fine-tunes a model and leaves a PEFT directory. */
 @Command(
         name = "train",
-        description = "Fine-tunes a model on data files and writes the adapter as a PEFT directory.",
-        usageHelpAutoWidth = true)
+        customSynopsis = "qlora train --model DIR --data FILE... --output DIR [OPTIONS]",
+        description = "Fine-tunes a model on data files and writes the adapter as a PEFT directory.")
 final class TrainCommand implements Callable<Integer> {
 
     @Mixin
     private ModelOptions model;
 
-    @Option(
-            names = "--data",
-            required = true,
-            arity = "1..*",
-            paramLabel = "FILE",
-            description = "What to learn: JSONL, a JSON array, or .txt. Records are {text}, {prompt, completion} or"
-                    + " {instruction, input, output}.")
-    private List<Path> data;
+    @Mixin
+    private DataOptions data;
 
-    @Option(
-            names = "--output",
-            required = true,
-            paramLabel = "DIR",
-            description = "Where the adapter goes; new or empty.")
-    private Path output;
-
-    @Option(names = "--eval-data", arity = "1..*", paramLabel = "FILE", description = "What to measure on.")
-    private List<Path> evalData = new ArrayList<>();
-
-    @Option(
-            names = "--eval-split",
-            defaultValue = "0",
-            paramLabel = "N",
-            description = "Hold out a share (below 1) or a number of the documents to measure on.")
-    private double evalSplit;
+    @Mixin
+    private OutputOptions output;
 
     @Mixin
     private LoraOptions lora;
 
     @Mixin
     private TrainingOptions training;
+
+    @Mixin
+    private EvaluationOptions evaluation;
 
     @Option(names = "--json", description = "Print one JSON object on standard output, the rest on standard error.")
     private boolean json;
@@ -63,28 +45,37 @@ final class TrainCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        Paths.requireModel(model.directory());
-        Paths.requireFiles("--data", data);
-        Paths.requireFiles("--eval-data", evalData);
-        RunOptions options = new RunOptions(
-                model.directory(),
-                data,
-                evalData,
-                evalSplit,
-                output,
-                training.maxLength,
-                training.completionOnly,
-                lora.config(),
-                model.load(),
-                training.config(),
-                model.threads(),
-                training.resume);
-        Reporter reporter =
-                new Reporter(spec.commandLine(), json, options.training().loggingSteps());
-        TrainingSession.Report report = TrainingSession.run(options, reporter, new TrainingListener() {});
-        if (json) {
-            Json.print(report, spec.commandLine().getOut());
+        RunOptions options = options();
+        try (Reporter reporter = new Reporter(spec.commandLine(), json, output.loggingSteps());
+                Interruption interruption = new Interruption(reporter)) {
+            TrainingSession.Report report =
+                    TrainingSession.run(options, reporter, interruption, new TrainingListener() {});
+            if (json) {
+                Json.print(report, spec.commandLine().getOut());
+            }
+            return report.exitCode();
         }
-        return report.exitCode();
+    }
+
+    private RunOptions options() {
+        model.check();
+        data.check();
+        output.check();
+        evaluation.check();
+        LoraConfig adapter = lora.config();
+        TrainingConfig config = training.config(output, evaluation);
+        return UsageException.of(() -> new RunOptions(
+                model.directory(),
+                data.files(),
+                evaluation.files(),
+                evaluation.split(),
+                output.directory(),
+                data.maxLength(),
+                data.completionOnly(),
+                adapter,
+                model.load(),
+                config,
+                model.threads(),
+                output.checkpoint()));
     }
 }

@@ -2,62 +2,37 @@ package io.qlora.cli;
 
 import io.qlora.engine.optim.LearningRate;
 import io.qlora.trainer.TrainingConfig;
-import java.nio.file.Path;
+import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
 /** How to train: options named and meant as in transformers and TRL. */
+@Command(optionListHeading = "Training:")
 final class TrainingOptions {
 
-    @Option(names = "--learning-rate", defaultValue = "2e-4", description = "Peak rate (default ${DEFAULT-VALUE}).")
-    private double learningRate;
-
-    @Option(
-            names = "--lr-scheduler-type",
-            defaultValue = "linear",
-            description = "constant, linear or cosine (default ${DEFAULT-VALUE}).")
-    private LearningRate.Schedule scheduler;
-
-    @Option(
-            names = "--warmup-ratio",
-            defaultValue = "0",
-            description = "Share of the steps over which the rate first rises (default ${DEFAULT-VALUE}).")
-    private double warmupRatio;
-
-    @Option(names = "--weight-decay", defaultValue = "0", description = "Decoupled (default ${DEFAULT-VALUE}).")
-    private double weightDecay;
-
-    @Option(
-            names = "--max-grad-norm",
-            defaultValue = "1",
-            description = "Gradients are scaled down to this norm; 0 for never (default ${DEFAULT-VALUE}).")
-    private double maxGradNorm;
+    private static final double EPOCHS = 3;
 
     @Option(
             names = "--num-train-epochs",
-            defaultValue = "3",
-            description = "Passes over the data (default ${DEFAULT-VALUE}).")
-    private double epochs;
+            paramLabel = "X",
+            description = "Passes over the data (default: 3).")
+    private Double epochs;
 
-    @Option(names = "--max-steps", defaultValue = "0", description = "Optimizer steps; if given, instead of epochs.")
-    private int maxSteps;
+    @Option(names = "--max-steps", paramLabel = "N", description = "Instead of --num-train-epochs: optimizer steps.")
+    private Integer maxSteps;
 
     @Option(
             names = "--per-device-train-batch-size",
             defaultValue = "8",
-            description = "Documents at a time (default ${DEFAULT-VALUE}).")
+            paramLabel = "N",
+            description = "Documents at a time (default: ${DEFAULT-VALUE}).")
     private int batchSize;
 
     @Option(
             names = "--gradient-accumulation-steps",
             defaultValue = "1",
-            description = "Batches in an optimizer step (default ${DEFAULT-VALUE}).")
+            paramLabel = "N",
+            description = "Such batches in an optimizer step (default: ${DEFAULT-VALUE}).")
     private int gradientAccumulationSteps;
-
-    @Option(
-            names = "--max-length",
-            defaultValue = "0",
-            description = "Tokens of a document; longer ones are cut (default: 1024 or the model's limit).")
-    int maxLength;
 
     @Option(
             names = "--gradient-checkpointing",
@@ -65,58 +40,67 @@ final class TrainingOptions {
     private boolean gradientCheckpointing;
 
     @Option(
-            names = "--completion-only-loss",
-            defaultValue = "true",
-            arity = "0..1",
-            fallbackValue = "true",
-            description = "Do not learn prompts (default ${DEFAULT-VALUE}).")
-    boolean completionOnly;
+            names = "--learning-rate",
+            defaultValue = "2e-4",
+            paramLabel = "X",
+            description = "The highest (default: ${DEFAULT-VALUE}).")
+    private double learningRate;
 
     @Option(
-            names = "--logging-steps",
-            defaultValue = "10",
-            description = "Steps between two lines where there is no terminal (default ${DEFAULT-VALUE}).")
-    private int loggingSteps;
+            names = "--lr-scheduler-type",
+            defaultValue = "linear",
+            paramLabel = "KIND",
+            description = "constant, linear or cosine, these two down to 0 (default: ${DEFAULT-VALUE}).")
+    private LearningRate.Schedule scheduler;
 
     @Option(
-            names = "--eval-steps",
+            names = "--warmup-ratio",
             defaultValue = "0",
-            description = "Steps between evaluations, beside the first and the last (default: none).")
-    private int evalSteps;
-
-    @Option(names = "--save-steps", defaultValue = "0", description = "Steps between checkpoints (default: none).")
-    private int saveSteps;
+            paramLabel = "P",
+            description = "Share of the steps over which the rate first rises from 0 (default: ${DEFAULT-VALUE}).")
+    private double warmupRatio;
 
     @Option(
-            names = "--resume-from-checkpoint",
-            arity = "0..1",
-            fallbackValue = "latest",
-            paramLabel = "DIR",
-            description = "Go on from a checkpoint; without DIR from the last one in --output.")
-    Path resume;
+            names = "--weight-decay",
+            defaultValue = "0",
+            paramLabel = "X",
+            description = "As AdamW has it, apart from the gradient (default: ${DEFAULT-VALUE}).")
+    private double weightDecay;
+
+    @Option(
+            names = "--max-grad-norm",
+            defaultValue = "1",
+            paramLabel = "X",
+            description = "Gradients are scaled down to this norm; 0 for never (default: ${DEFAULT-VALUE}).")
+    private double maxGradNorm;
 
     @Option(
             names = "--seed",
             defaultValue = "42",
-            description = "Of data order, dropout, initialisation (default ${DEFAULT-VALUE}).")
+            paramLabel = "N",
+            description = "Of initialisation, data order, dropout (default: ${DEFAULT-VALUE}).")
     private long seed;
 
-    TrainingConfig config() {
-        return TrainingConfig.builder()
+    TrainingConfig config(OutputOptions output, EvaluationOptions evaluation) {
+        if (epochs != null && maxSteps != null) {
+            throw new UsageException("--max-steps and --num-train-epochs exclude each other: give one of them");
+        }
+        UsageException.require(maxSteps == null || maxSteps >= 1, "--max-steps", "at least 1", maxSteps);
+        return UsageException.of(() -> TrainingConfig.builder()
                 .learningRate(learningRate)
                 .scheduler(scheduler)
                 .warmupRatio(warmupRatio)
                 .weightDecay(weightDecay)
                 .maxGradNorm(maxGradNorm)
-                .numTrainEpochs(epochs)
-                .maxSteps(maxSteps)
+                .numTrainEpochs(epochs == null ? EPOCHS : epochs)
+                .maxSteps(maxSteps == null ? 0 : maxSteps)
                 .batchSize(batchSize)
                 .gradientAccumulationSteps(gradientAccumulationSteps)
                 .gradientCheckpointing(gradientCheckpointing)
-                .loggingSteps(loggingSteps)
-                .evalSteps(evalSteps)
-                .saveSteps(saveSteps)
+                .loggingSteps(output.loggingSteps())
+                .evalSteps(evaluation.steps())
+                .saveSteps(output.saveSteps())
                 .seed(seed)
-                .build();
+                .build());
     }
 }

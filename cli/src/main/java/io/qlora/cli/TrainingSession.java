@@ -12,14 +12,10 @@ import io.qlora.trainer.StepReport;
 import io.qlora.trainer.Trainer;
 import io.qlora.trainer.TrainingListener;
 import io.qlora.trainer.TrainingRun;
-import io.qlora.trainer.data.DataSet;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 
 /** A training run in front of a person: says what it will use, shows how it goes, heeds Ctrl-C, draws the picture. */
 final class TrainingSession implements TrainingListener {
@@ -27,21 +23,18 @@ final class TrainingSession implements TrainingListener {
     /** What a shell expects of a process that SIGINT ended. */
     private static final int INTERRUPTED = 130;
 
-    /** Seconds that Ctrl-C waits for the step under way and the saving. */
-    private static final long PATIENCE = 600;
-
-    /** What was achieved; as one JSON object with {@code --json}. */
+    /** What was achieved; as one JSON object with {@code --json}. Null is what was not measured. */
     record Report(
             String output,
             long steps,
             boolean stopped,
-            double trainLoss,
+            Double trainLoss,
             Double evalLossBefore,
             Double evalLoss,
             Double evalPerplexity,
             Long evalTargetTokens,
             double seconds,
-            double tokensPerSecond,
+            Double tokensPerSecond,
             long plannedBytes) {
 
         int exitCode() {
@@ -51,128 +44,99 @@ final class TrainingSession implements TrainingListener {
 
     private final RunOptions options;
     private final Reporter reporter;
+    private final Interruption interruption;
     private final TrainingRun run;
     private Evaluation first;
     private Evaluation last;
-    private double trainLoss = Double.NaN;
+    private Double trainLoss;
     private long tokens;
     private double seconds;
 
-    private TrainingSession(RunOptions options, Reporter reporter, TrainingRun run) {
+    private TrainingSession(RunOptions options, Reporter reporter, Interruption interruption) throws IOException {
         this.options = options;
         this.reporter = reporter;
-        this.run = run;
+        this.interruption = interruption;
+        reporter.line("%s", Machine.inspect().summary(options.threads()));
+        try {
+            this.run = TrainingRun.prepare(options);
+        } catch (IllegalArgumentException e) { // of options that do not go with the files
+            throw new UsageException(e);
+        }
     }
 
     /**
      * Does the run.
      *
+     * @param interruption until this is closed, a process that is told to end waits
      * @param also is told of everything, too
+     * @throws UsageException if the options do not go with the model, the data or the output directory
      */
-    static Report run(RunOptions options, Reporter reporter, TrainingListener also) throws IOException {
-        TrainingRun run = TrainingRun.prepare(options);
-        TrainingSession session = new TrainingSession(options, reporter, run);
+    static Report run(RunOptions options, Reporter reporter, Interruption interruption, TrainingListener also)
+            throws IOException {
+        TrainingSession session = new TrainingSession(options, reporter, interruption);
         session.announce();
         return session.run(also);
     }
 
     private void announce() {
-        Machine machine = Machine.inspect();
-        reporter.line("%s", machine.summary(options.threads()));
         MemoryPlan plan = run.plan();
-        reporter.line("data     %s", describe(run.train(), "to learn from"));
-        for (String where : run.train().dropped().stream().limit(5).toList()) {
-            reporter.line("         left out, since no target is left within the maximal length: %s", where);
-        }
+        reporter.line(
+                "model    %s, %,d parameters, %s",
+                Reporter.name(options.model()), plan.modelParameters(), Reporter.describe(run.config(), options.load()));
+        reporter.announce(run.train(), "data    ", "");
         if (run.eval() != null) {
-            reporter.line("         %s", describe(run.eval(), "to measure on"));
+            reporter.announce(run.eval(), "        ", " to measure on");
         }
         reporter.line(
-                "adapter  %,d parameters on a model of %,d (%.2f %%), %d steps",
+                "adapter  %s of rank %d, %,d parameters (%.2f %%), %,d steps of %,d documents",
+                options.lora().useRslora() ? "rsLoRA" : "LoRA",
+                options.lora().r(),
                 plan.trainable(),
-                plan.modelParameters(),
                 100.0 * plan.trainable() / plan.modelParameters(),
-                run.totalSteps());
+                run.totalSteps(),
+                options.training().documentsPerStep());
         reporter.line(
-                "memory   weights %s + adapter %s + optimizer %s + activations %s + JVM %s = %s, of %s available",
+                "memory   %s of %s available: weights %s, adapter %s,%n         optimizer %s, activations %s, JVM %s",
+                Reporter.bytes(plan.total()),
+                Reporter.bytes(plan.available()),
                 Reporter.bytes(plan.weights()),
                 Reporter.bytes(plan.adapter()),
                 Reporter.bytes(plan.optimizer()),
                 Reporter.bytes(plan.activations()),
-                Reporter.bytes(plan.jvm()),
-                Reporter.bytes(plan.total()),
-                Reporter.bytes(plan.available()));
+                Reporter.bytes(plan.jvm()));
         if (!plan.fits()) {
             throw new IllegalStateException("this run needs " + Reporter.bytes(plan.total()) + " of memory, "
                     + Reporter.bytes(plan.available()) + " are available; " + plan.wayOut(options));
         }
     }
 
-    private static String describe(DataSet data, String purpose) {
-        String text = String.format(
-                Locale.ROOT,
-                "%,d documents %s, %,d tokens, %,d targets",
-                data.size(),
-                purpose,
-                data.tokens(),
-                data.targets());
-        if (data.cut() > 0) {
-            text += String.format(Locale.ROOT, "; %,d cut to the maximal length", data.cut());
-        }
-        if (!data.dropped().isEmpty()) {
-            text += String.format(Locale.ROOT, "; %,d left out", data.dropped().size());
-        }
-        return text;
-    }
-
     private Report run(TrainingListener also) throws IOException {
-        CountDownLatch done = new CountDownLatch(1);
-        Thread interrupt = new Thread(() -> stopAndWait(done), "qlora-interrupt");
-        Runtime.getRuntime().addShutdownHook(interrupt);
-        try (reporter) {
+        try {
             Trainer.Outcome outcome = run.run(and(reporter).and(also));
-            Path picture = draw();
-            reporter.line(
-                    "%s in %s, adapter in %s, loss in %s",
-                    outcome.stopped()
-                            ? "stopped after step " + outcome.steps()
-                            : "trained " + outcome.steps() + " steps",
-                    Reporter.time(seconds),
-                    options.output(),
-                    picture);
+            if (outcome.steps() == 0) {
+                reporter.line("stopped before the first step: nothing was learnt, nothing is saved");
+            } else {
+                reporter.line(
+                        "%s in %s, adapter in %s, picture of the loss in %s",
+                        outcome.stopped()
+                                ? "stopped after step " + outcome.steps()
+                                : "trained " + outcome.steps() + " steps",
+                        Reporter.time(seconds),
+                        options.output(),
+                        draw());
+            }
             return report(outcome);
         } catch (NonFiniteException e) {
-            reporter.line("the adapter before step %d is in %s", e.step(), options.output());
+            if (e.step() > 0) {
+                draw();
+            }
             throw e;
-        } finally {
-            done.countDown();
-            removeHook(interrupt);
-        }
-    }
-
-    private void stopAndWait(CountDownLatch done) {
-        reporter.line("stopping after this step; what was learnt is saved");
-        run.requestStop();
-        try {
-            done.await(PATIENCE, TimeUnit.SECONDS);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        }
-    }
-
-    private static void removeHook(Thread hook) {
-        try {
-            Runtime.getRuntime().removeShutdownHook(hook);
-        } catch (IllegalStateException e) {
-            // The process is being ended: the hook has run.
         }
     }
 
     @Override
     public void onLoaded(FineTuner tuner) {
-        reporter.line(
-                "model    %s loaded, %s",
-                options.model(), Reporter.bytes(tuner.model().weightBytes()));
+        interruption.protect(run);
     }
 
     @Override
@@ -200,8 +164,7 @@ final class TrainingSession implements TrainingListener {
             }
         }
         Path picture = options.output().resolve("loss.svg");
-        Path name = options.model().toAbsolutePath().normalize().getFileName();
-        AtomicFiles.write(picture, LossChart.draw("Fine-tuning " + name, training, evaluation));
+        AtomicFiles.write(picture, LossChart.draw("Fine-tuning " + Reporter.name(options.model()), training, evaluation));
         return picture;
     }
 
@@ -216,7 +179,7 @@ final class TrainingSession implements TrainingListener {
                 last == null ? null : last.perplexity(),
                 last == null ? null : last.targets(),
                 seconds,
-                seconds == 0 ? 0 : tokens / seconds,
+                seconds == 0 ? null : tokens / seconds,
                 run.plan().total());
     }
 }

@@ -86,7 +86,12 @@ public final class LlamaTokenizer implements AutoCloseable {
         }
     }
 
-    private static void requireLibrary() throws IOException {
+    /**
+     * Loads the native library, unless it is loaded already.
+     *
+     * @throws IOException in a sentence that says why it cannot be
+     */
+    public static void requireLibrary() throws IOException {
         if (System.getProperty(OFFLINE) == null) {
             System.setProperty(OFFLINE, "true");
         }

@@ -46,4 +46,16 @@ class LlamaGoldenTest {
     void logitsOfTheFourBitCheckpointAreTheReferences(Golden golden, boolean vectors) throws IOException {
         assertLogits(golden, "logits_nf4", golden.figures().resolve("bnb-4bit"), LoadOptions.defaults(), vectors);
     }
+
+    @ParameterizedTest
+    @MethodSource("io.qlora.llama.Golden#all")
+    void theFourBitCheckpointIsWhatQuantisingTheModelGives(Golden golden) throws IOException {
+        int[] ids = golden.ints(FILE, "ids");
+        try (CpuDevice device = new CpuDevice(2)) {
+            float[] quantised = Models.logits(golden.model(), LoadOptions.defaults(), device, ids);
+            float[] stored = Models.logits(golden.figures().resolve("bnb-4bit"), LoadOptions.defaults(), device, ids);
+            double difference = Models.largestDifference(quantised, stored);
+            assertTrue(difference <= TOLERANCE, () -> "largest difference " + difference);
+        }
+    }
 }

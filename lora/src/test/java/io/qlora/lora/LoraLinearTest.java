@@ -59,6 +59,14 @@ class LoraLinearTest extends OpTest {
                 adapted("dropout on NF4, rank 16", Base.NF4, MASK, 6, 16, 9, 33));
     }
 
+    @Override
+    public List<OpCase> measured() {
+        return List.of(
+                adapted("NF4, rank 16, M=256, 768 -> 768", Base.NF4, null, 256, 16, 768, 768),
+                adapted("NF4, rank 16, M=256, 768 -> 2048", Base.NF4, null, 256, 16, 2048, 768),
+                adapted("NF4, rank 16, M=256, 2048 -> 768", Base.NF4, null, 256, 16, 768, 2048));
+    }
+
     private static OpCase adapted(String what, Base base, Dropout.Mask mask, int rows, int rank, int out, int in) {
         DType stored = base == Base.NF4 ? DType.F32 : DType.valueOf(base.name());
         OpCase test = OpCase.of("LoraLinear of " + what, LoraLinear.Kernel.class)

@@ -26,6 +26,7 @@ public final class TrainingRun {
     private static final String METRICS = "metrics.jsonl";
 
     private final RunOptions options;
+    private final LlamaConfig config;
     private final DataSet train;
     private final DataSet eval; // or null
     private final RunIdentity identity;
@@ -38,6 +39,7 @@ public final class TrainingRun {
     private TrainingRun(RunOptions options, LlamaConfig config, DataSet train, DataSet eval, Path checkpoint)
             throws IOException {
         this.options = options;
+        this.config = config;
         this.train = train;
         this.eval = eval;
         this.identity = new RunIdentity(options, train, totalSteps());
@@ -119,6 +121,11 @@ public final class TrainingRun {
         List<Document> held = new ArrayList<>(shuffled.subList(0, count));
         List<Document> rest = new ArrayList<>(shuffled.subList(count, shuffled.size()));
         return new DataSet[] {new DataSet(rest, data.cut(), data.dropped()), DataSet.of(held)};
+    }
+
+    /** The model's shape. */
+    public LlamaConfig config() {
+        return config;
     }
 
     /** What is learnt. */

@@ -30,8 +30,9 @@ public final class CardCode {
         if (embedded) {
             return new EmbeddedCode();
         }
-        throw new IllegalStateException("there is no machine code of the CUDA kernels: this jar was built without nvcc, and "
-                + NativeLibrary.NVRTC.description()
-                + "; install CUDA's NVRTC, or use a jar that was built with nvcc");
+        throw new IllegalStateException(
+                "there is no machine code of the CUDA kernels: this jar was built without nvcc, and "
+                        + NativeLibrary.NVRTC.description()
+                        + "; install CUDA's NVRTC, or use a jar that was built with nvcc");
     }
 }

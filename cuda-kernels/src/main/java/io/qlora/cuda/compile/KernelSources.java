@@ -36,7 +36,8 @@ final class KernelSources {
     private static String read(String file) {
         byte[] bytes = resource(file);
         if (bytes == null) {
-            throw new IllegalStateException("the jar lacks the kernel source " + file + ": it was not built as it should be");
+            throw new IllegalStateException(
+                    "the jar lacks the kernel source " + file + ": it was not built as it should be");
         }
         return new String(bytes, StandardCharsets.UTF_8);
     }

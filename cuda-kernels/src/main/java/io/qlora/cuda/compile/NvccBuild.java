@@ -53,7 +53,8 @@ public final class NvccBuild {
         try (ExecutorService workers = Executors.newFixedThreadPool(PARALLEL)) {
             for (String unit : KernelSources.UNITS) {
                 units.add(workers.submit(() -> {
-                    byte[] fatbin = build.cache.get(build.version + ARCHITECTURES + KernelSources.text(unit), () -> build.compile(unit));
+                    byte[] fatbin = build.cache.get(
+                            build.version + ARCHITECTURES + KernelSources.text(unit), () -> build.compile(unit));
                     return Files.write(folder.resolve(EmbeddedCode.file(unit)), fatbin);
                 }));
             }

@@ -24,7 +24,9 @@ public enum CudaBinding {
         try {
             return new JCudaDriver();
         } catch (LinkageError e) { // JCuda's jar, its native library, or the libcuda it needs
-            String why = e.getMessage() == null ? e.toString() : e.getMessage().lines().findFirst().orElse("");
+            String why = e.getMessage() == null
+                    ? e.toString()
+                    : e.getMessage().lines().findFirst().orElse("");
             throw new CudaException(
                     "JCuda", "its library could not be loaded (" + why.strip() + "); --cuda-binding panama needs none");
         }

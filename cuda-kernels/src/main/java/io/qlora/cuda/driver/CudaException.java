@@ -29,9 +29,17 @@ public final class CudaException extends RuntimeException {
     public static CudaException of(String function, int code, String name, String text, Object... arguments) {
         StringBuilder message = new StringBuilder(function).append('(');
         for (int i = 0; i < arguments.length; i += 2) {
-            message.append(i == 0 ? "" : ", ").append(arguments[i]).append(" = ").append(arguments[i + 1]);
+            message.append(i == 0 ? "" : ", ")
+                    .append(arguments[i])
+                    .append(" = ")
+                    .append(arguments[i + 1]);
         }
-        message.append("): ").append(name).append(" (").append(code).append("), ").append(text);
+        message.append("): ")
+                .append(name)
+                .append(" (")
+                .append(code)
+                .append("), ")
+                .append(text);
         return new CudaException(message.toString(), function, code);
     }
 

@@ -25,8 +25,7 @@ public sealed interface CudaProbe {
 
         @Override
         public String toString() {
-            return String.format(
-                    Locale.ROOT, "%s, sm_%d, %.0f GiB", name, capability, memory / (double) (1L << 30));
+            return String.format(Locale.ROOT, "%s, sm_%d, %.0f GiB", name, capability, memory / (double) (1L << 30));
         }
     }
 
@@ -103,7 +102,8 @@ public sealed interface CudaProbe {
         return new Missing(
                 old.isEmpty()
                         ? "the driver is there, but it sees no card (is CUDA_VISIBLE_DEVICES set?)"
-                        : String.join("; ", old) + ": sm_" + OLDEST_CAPABILITY + " (Ampere) is the oldest that will do");
+                        : String.join("; ", old) + ": sm_" + OLDEST_CAPABILITY
+                                + " (Ampere) is the oldest that will do");
     }
 
     private static String version(int version) {

@@ -112,11 +112,7 @@ final class PanamaDriver implements CudaDriver {
 
     @Override
     public void releasePrimaryContext(int device) {
-        check(
-                LibCuda.cuDevicePrimaryCtxRelease_v2(handle(device)),
-                "cuDevicePrimaryCtxRelease",
-                "device",
-                device);
+        check(LibCuda.cuDevicePrimaryCtxRelease_v2(handle(device)), "cuDevicePrimaryCtxRelease", "device", device);
     }
 
     @Override
@@ -134,8 +130,7 @@ final class PanamaDriver implements CudaDriver {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment info = arena.allocate(ValueLayout.JAVA_LONG, 2);
             check(LibCuda.cuMemGetInfo_v2(info, info.asSlice(8)), "cuMemGetInfo");
-            return new MemoryInfo(
-                    info.getAtIndex(ValueLayout.JAVA_LONG, 0), info.getAtIndex(ValueLayout.JAVA_LONG, 1));
+            return new MemoryInfo(info.getAtIndex(ValueLayout.JAVA_LONG, 0), info.getAtIndex(ValueLayout.JAVA_LONG, 1));
         }
     }
 
@@ -359,7 +354,9 @@ final class PanamaDriver implements CudaDriver {
             MemorySegment text = arena.allocate(ValueLayout.ADDRESS);
             boolean known = describe.call(code, text) == 0;
             MemorySegment said = text.get(ValueLayout.ADDRESS, 0);
-            return known && said.address() != 0 ? said.reinterpret(Long.MAX_VALUE).getString(0) : "an unknown error";
+            return known && said.address() != 0
+                    ? said.reinterpret(Long.MAX_VALUE).getString(0)
+                    : "an unknown error";
         }
     }
 }

@@ -66,7 +66,9 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
         public void write(Arguments to) {
             to.pointer(q).pointer(k).pointer(v).integer(q.dtype().ordinal());
             to.pointer(offsets).integer(offsets == null ? 0 : (int) offsets.size() - 1);
-            to.integer(q.rows()).integer(offsets == null ? past + q.rows() : k.rows()).integer(past);
+            to.integer(q.rows())
+                    .integer(offsets == null ? past + q.rows() : k.rows())
+                    .integer(past);
             to.integer(heads).integer(kvHeads).integer(size());
             to.real((float) (1 / Math.sqrt(size())));
         }
@@ -93,8 +95,7 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
     }
 
     @Override
-    public void forward(
-            Tensor q, Tensor k, Tensor v, Attention.Layout layout, Tensor y, Tensor logSumExp) {
+    public void forward(Tensor q, Tensor k, Tensor v, Attention.Layout layout, Tensor y, Tensor logSumExp) {
         Operands operands = new Operands(q, k, v, layout.offsets(), 0, layout.heads(), layout.kvHeads());
         launchForward(new Forward(operands, y, logSumExp));
     }

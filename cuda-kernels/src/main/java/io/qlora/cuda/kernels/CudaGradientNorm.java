@@ -54,7 +54,8 @@ final class CudaGradientNorm implements GradientNorm.Kernel {
             MemorySegment rows = arena.allocate(runs.byteSize(), 8);
             for (int i = 0; i < tensors.size(); i++) {
                 rows.setAtIndex(ValueLayout.JAVA_LONG, 2L * i, CudaAdamW.address(tensors.get(i)));
-                rows.setAtIndex(ValueLayout.JAVA_LONG, 2L * i + 1, tensors.get(i).size());
+                rows.setAtIndex(
+                        ValueLayout.JAVA_LONG, 2L * i + 1, tensors.get(i).size());
             }
             device.write(rows, runs);
         }

@@ -33,7 +33,11 @@ final class CudaLinearCrossEntropy implements LinearCrossEntropy.Kernel {
             implements KernelArguments {
         @Override
         public void write(Arguments to) {
-            to.pointer(logits).pointer(targets).real(scale).integer(gradient ? 1 : 0).pointer(nll);
+            to.pointer(logits)
+                    .pointer(targets)
+                    .real(scale)
+                    .integer(gradient ? 1 : 0)
+                    .pointer(nll);
             to.integer(logits.cols());
         }
     }

@@ -80,7 +80,11 @@ final class CudaNf4Codec implements Nf4.Codec {
     @Override
     public void dequantize(Nf4Weight weight, Tensor values) {
         Shapes.require(
-                values.dtype() == DType.F32 || values.dtype() == DType.BF16, "Nf4.dequantize", "values", values, "F32 or BF16");
+                values.dtype() == DType.F32 || values.dtype() == DType.BF16,
+                "Nf4.dequantize",
+                "values",
+                values,
+                "F32 or BF16");
         device.launch(dequantize.of(values), Launches.eights(values.size()), new Dequantize(weight, values));
     }
 }

@@ -27,7 +27,11 @@ final class CudaRope implements Rope.Kernel {
             int head = table.headSize();
             to.pointer(q).gradient(toQ).integer(q == null ? 0 : q.cols() / head);
             to.pointer(k).gradient(toK).integer(k == null ? 0 : k.cols() / head);
-            to.pointer(table.cos()).pointer(table.sin()).pointer(positions).integer(head / 2).real(sign);
+            to.pointer(table.cos())
+                    .pointer(table.sin())
+                    .pointer(positions)
+                    .integer(head / 2)
+                    .real(sign);
         }
     }
 

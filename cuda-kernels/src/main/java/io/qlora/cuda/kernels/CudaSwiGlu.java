@@ -31,7 +31,12 @@ final class CudaSwiGlu implements SwiGlu.Kernel {
     private record Backward(Tensor gate, Tensor up, Tensor dy, Grad dgate, Grad dup) implements KernelArguments {
         @Override
         public void write(Arguments to) {
-            to.pointer(gate).pointer(up).pointer(dy).gradient(dgate).gradient(dup).longInteger(dy.size());
+            to.pointer(gate)
+                    .pointer(up)
+                    .pointer(dy)
+                    .gradient(dgate)
+                    .gradient(dup)
+                    .longInteger(dy.size());
         }
     }
 

@@ -15,7 +15,10 @@ final class Nf4Arguments {
             case Nf4Weight.Plain plain ->
                 to.pointer(null).pointer(plain.values()).pointer(null).real(0);
             case Nf4Weight.Nested nested ->
-                to.pointer(nested.codes()).pointer(nested.absmax2()).pointer(nested.map()).real(nested.offset());
+                to.pointer(nested.codes())
+                        .pointer(nested.absmax2())
+                        .pointer(nested.map())
+                        .real(nested.offset());
         }
     }
 }

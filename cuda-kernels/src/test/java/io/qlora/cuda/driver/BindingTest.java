@@ -46,19 +46,16 @@ class BindingTest {
                 MemorySegment arguments = arena.allocateFrom(
                         ValueLayout.JAVA_LONG, values.address(), values.address() + 8, values.address() + 16);
                 driver.allowSharedMemory(function, 100_000);
-                driver.launch(
-                        function, new CudaDriver.Shape(7, 8, 9, 256, 100_000), driver.createStream(), arguments);
+                driver.launch(function, new CudaDriver.Shape(7, 8, 9, 256, 100_000), driver.createStream(), arguments);
             }
         });
-        assertEquals(
-                """
+        assertEquals("""
                 cuModuleLoadData(code)
                 cuModuleGetFunction(0xd0, softmax)
                 cuFuncSetAttribute(0xf0, 8, 100000)
                 cuStreamCreate(1)
                 cuLaunchKernel(0xf0, 7 8 9, 256 1 1, 100000, 0x50, {7123456789ab, -42, 0.5}, (nil))
-                """,
-                calls);
+                """, calls);
     }
 
     @ParameterizedTest
@@ -82,8 +79,7 @@ class BindingTest {
             driver.free(address);
             assertEquals(new CudaDriver.MemoryInfo(3L << 30, 8L << 30), driver.memoryInfo());
         });
-        assertEquals(
-                """
+        assertEquals("""
                 cuMemAlloc(5368709120)
                 cuMemHostAlloc(64, 0)
                 cuMemcpyHtoDAsync(7000000000, 77, 64, (nil))
@@ -97,8 +93,7 @@ class BindingTest {
                 cuMemFreeHost()
                 cuMemFree(7000000000)
                 cuMemGetInfo()
-                """,
-                calls);
+                """, calls);
     }
 
     @ParameterizedTest
@@ -123,8 +118,7 @@ class BindingTest {
             driver.synchronize();
             driver.releasePrimaryContext(0);
         });
-        assertEquals(
-                """
+        assertEquals("""
                 cuDriverGetVersion()
                 cuDeviceGetCount()
                 cuDeviceGet(0)
@@ -148,8 +142,7 @@ class BindingTest {
                 cuCtxSynchronize()
                 cuDeviceGet(0)
                 cuDevicePrimaryCtxRelease(40)
-                """,
-                calls);
+                """, calls);
     }
 
     @ParameterizedTest
@@ -174,8 +167,11 @@ class BindingTest {
     @ParameterizedTest
     @EnumSource
     void aProbeFindsTheCard(CudaBinding binding) {
-        calls(binding, driver -> assertEquals(
-                "Stub 40, sm_90, 8 GiB, driver for CUDA 12.8", CudaProbe.run(driver).toString()));
+        calls(
+                binding,
+                driver -> assertEquals(
+                        "Stub 40, sm_90, 8 GiB, driver for CUDA 12.8",
+                        CudaProbe.run(driver).toString()));
     }
 
     @Test

@@ -14,9 +14,7 @@ class CudaProbeTest {
     private static CudaDriver driver(Map<String, Object> answers) {
         return (CudaDriver) Proxy.newProxyInstance(
                 CudaDriver.class.getClassLoader(), new Class<?>[] {CudaDriver.class}, (proxy, method, arguments) -> {
-                    String name = method.getName().equals("attribute")
-                            ? arguments[1].toString()
-                            : method.getName();
+                    String name = method.getName().equals("attribute") ? arguments[1].toString() : method.getName();
                     Object answer = answers.get(name);
                     if (answer instanceof Throwable failure) {
                         throw failure;
@@ -38,8 +36,7 @@ class CudaProbeTest {
 
     @Test
     void aDriverThatCannotBeInitialisedIsQuoted() {
-        CudaException failure =
-                CudaException.of("cuInit", 999, "CUDA_ERROR_UNKNOWN", "unknown error");
+        CudaException failure = CudaException.of("cuInit", 999, "CUDA_ERROR_UNKNOWN", "unknown error");
         assertEquals(
                 "no GPU: cuInit(): CUDA_ERROR_UNKNOWN (999), unknown error",
                 probe(Map.of("driverVersion", 13000, "init", failure)));
@@ -55,10 +52,21 @@ class CudaProbeTest {
     @Test
     void aCardTooOldIsNamed() {
         Map<String, Object> turing = Map.of(
-                "driverVersion", 13000, "deviceCount", 1, "COMPUTE_MAJOR", 7, "COMPUTE_MINOR", 5,
-                "MULTIPROCESSORS", 40, "deviceName", "Tesla T4", "totalMemory", 16L << 30);
-        assertEquals(
-                "no GPU: Tesla T4, sm_75, 16 GiB: sm_80 (Ampere) is the oldest that will do", probe(turing));
+                "driverVersion",
+                13000,
+                "deviceCount",
+                1,
+                "COMPUTE_MAJOR",
+                7,
+                "COMPUTE_MINOR",
+                5,
+                "MULTIPROCESSORS",
+                40,
+                "deviceName",
+                "Tesla T4",
+                "totalMemory",
+                16L << 30);
+        assertEquals("no GPU: Tesla T4, sm_75, 16 GiB: sm_80 (Ampere) is the oldest that will do", probe(turing));
     }
 
     @Test

@@ -31,7 +31,14 @@ final class StubDriver {
         try {
             Path library = Toolchain.output("stub/libcuda.so.1");
             Toolchain.run(
-                    "gcc", "-shared", "-fPIC", "-O1", "-w", "-Wl,-soname,libcuda.so.1", "-o", library.toString(),
+                    "gcc",
+                    "-shared",
+                    "-fPIC",
+                    "-O1",
+                    "-w",
+                    "-Wl,-soname,libcuda.so.1",
+                    "-o",
+                    library.toString(),
                     Toolchain.source("stub_driver.c").toString());
             System.setProperty("qlora.cuda.driver", library.toString());
             return SymbolLookup.libraryLookup(library, Arena.global());

@@ -63,8 +63,10 @@ public final class EmulatedDriver implements CudaDriver {
                 libc.findOrThrow("posix_memalign"),
                 FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ADDRESS, ADDRESS));
         this.release = linker.downcallHandle(libc.findOrThrow("free"), FunctionDescriptor.ofVoid(ADDRESS));
-        call(linker.downcallHandle(
-                library.findOrThrow("cuemu_order"), FunctionDescriptor.ofVoid(ValueLayout.JAVA_INT)), order);
+        call(
+                linker.downcallHandle(
+                        library.findOrThrow("cuemu_order"), FunctionDescriptor.ofVoid(ValueLayout.JAVA_INT)),
+                order);
     }
 
     /** The code this driver takes: names of units. */
@@ -289,13 +291,13 @@ public final class EmulatedDriver implements CudaDriver {
         launches++;
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment extent = arena.allocateFrom(
-                    ValueLayout.JAVA_INT,
-                    shape.blocksX(), shape.blocksY(), shape.blocksZ(), shape.threads(), 1, 1);
-            MemorySegment error = (MemorySegment)
-                    call(launcher, kernel.code, extent, (long) shape.sharedBytes(), arguments);
+                    ValueLayout.JAVA_INT, shape.blocksX(), shape.blocksY(), shape.blocksZ(), shape.threads(), 1, 1);
+            MemorySegment error =
+                    (MemorySegment) call(launcher, kernel.code, extent, (long) shape.sharedBytes(), arguments);
             if (error.address() != 0) {
                 String why = error.reinterpret(Long.MAX_VALUE).getString(0);
-                throw CudaException.of("cuLaunchKernel", LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", kernel.name + ", " + why);
+                throw CudaException.of(
+                        "cuLaunchKernel", LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", kernel.name + ", " + why);
             }
         }
     }

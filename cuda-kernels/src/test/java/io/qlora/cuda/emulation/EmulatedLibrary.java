@@ -20,8 +20,18 @@ import java.util.stream.Stream;
 public final class EmulatedLibrary {
 
     private static final List<String> FLAGS = List.of(
-            "-std=c++17", "-g1", "-fPIC", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE", "-Wall", "-Wextra", "-Wno-unused-parameter",
-            "-Wno-unused-function", "-Wno-unknown-pragmas", "-Werror", "-ffp-contract=off");
+            "-std=c++17",
+            "-g1",
+            "-fPIC",
+            "-fno-strict-aliasing",
+            "-U_FORTIFY_SOURCE",
+            "-Wall",
+            "-Wextra",
+            "-Wno-unused-parameter",
+            "-Wno-unused-function",
+            "-Wno-unknown-pragmas",
+            "-Werror",
+            "-ffp-contract=off");
 
     private static SymbolLookup plain;
 

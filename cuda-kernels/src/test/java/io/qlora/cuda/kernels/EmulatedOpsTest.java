@@ -11,7 +11,6 @@ import io.qlora.engine.ops.testing.OnCard;
 import io.qlora.engine.ops.testing.OpCase;
 import io.qlora.lora.LoraLinear;
 import io.qlora.nf4.Nf4Linear;
-import java.util.List;
 import java.util.Set;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -19,8 +18,8 @@ import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 
 /**
- * Every op case of every module on the emulated card with float32 activations, against the CPU's scalar kernels, in three
- * orders of threads.
+ * Every op case of every module on the emulated card, against the CPU's scalar kernels: with float32 activations in three
+ * orders of threads, and with bfloat16 ones.
  */
 class EmulatedOpsTest {
 
@@ -31,6 +30,9 @@ class EmulatedOpsTest {
 
     /** Products of operands that were rounded to bfloat16, whose half unit in the last place is 2⁻⁹. */
     private static final double BFLOAT16 = 0x1p-7;
+
+    /** The same where inputs and results are rounded, too. */
+    private static final double BFLOAT16_ACTIVATIONS = 0x1p-6;
 
     /** Its only gradient is a sum of two terms that nearly cancel: what rounding leaves of it says nothing. */
     private static final Set<String> CANCELS = Set.of("Linear of one input and one output");
@@ -47,15 +49,25 @@ class EmulatedOpsTest {
 
     @TestFactory
     Stream<DynamicTest> everyOpAgreesWithTheScalarKernels() {
-        Set<Class<?>> there = new CudaKernels().kernels(device(0)).keySet();
-        List<OpCase> cases = OnCard.cases("io.qlora.engine.ops", "io.qlora.nf4", "io.qlora.lora");
-        return IntStream.range(0, 3).boxed().flatMap(order -> cases.stream()
-                .filter(test -> !test.contracts().isEmpty() && there.containsAll(test.contracts()))
-                .filter(test -> !CANCELS.contains(test.toString()))
-                .map(test -> DynamicTest.dynamicTest(test + ", order " + order, () -> {
+        return IntStream.range(0, 3)
+                .boxed()
+                .flatMap(order -> cases().map(test -> DynamicTest.dynamicTest(test + ", order " + order, () -> {
                     double share = PRODUCTS.stream().anyMatch(test.contracts()::contains) ? BFLOAT16 : ROUNDING;
                     OnCard.assertAgrees(test, device(order), share);
                 })));
+    }
+
+    @TestFactory
+    Stream<DynamicTest> everyOpAgreesWithTheScalarKernelsInBfloat16() {
+        return cases().map(test -> DynamicTest.dynamicTest(
+                test.toString(), () -> OnCard.assertAgrees(test, new HalfDevice(device(0)), BFLOAT16_ACTIVATIONS)));
+    }
+
+    private static Stream<OpCase> cases() {
+        Set<Class<?>> there = new CudaKernels().kernels(device(0)).keySet();
+        return OnCard.cases("io.qlora.engine.ops", "io.qlora.nf4", "io.qlora.lora").stream()
+                .filter(test -> !test.contracts().isEmpty() && there.containsAll(test.contracts()))
+                .filter(test -> !CANCELS.contains(test.toString()));
     }
 
     private static CudaDevice device(int order) {

@@ -12,6 +12,7 @@ import java.util.concurrent.ConcurrentHashMap;
 public abstract class Device implements AutoCloseable {
 
     private final Map<Class<?>, Object> kernels = new ConcurrentHashMap<>();
+    private volatile ObservedKernels observed; // null: nobody looks on
 
     /** For implementations. */
     protected Device() {}
@@ -49,7 +50,18 @@ public abstract class Device implements AutoCloseable {
      */
     public <K> K kernel(Class<K> contract) {
         Object kernel = kernels.computeIfAbsent(contract, this::find);
-        return contract.cast(kernel);
+        ObservedKernels looking = observed;
+        return contract.cast(looking == null ? kernel : looking.of(contract, kernel));
+    }
+
+    /**
+     * Has an observer told of every kernel that is looked up and run from now on, in place of the one before. With none,
+     * kernels are handed out as they are, and nothing is measured.
+     *
+     * @param observer or null for none
+     */
+    public void observe(KernelObserver observer) {
+        observed = observer == null ? null : new ObservedKernels(observer);
     }
 
     private Object find(Class<?> contract) {

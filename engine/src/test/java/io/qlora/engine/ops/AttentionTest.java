@@ -34,6 +34,14 @@ class AttentionTest extends OpTest {
                 attends("heads wider than a square", 2, 1, 80, 40, 3).large());
     }
 
+    @Override
+    public List<OpCase> measured() {
+        return List.of(
+                attends("256 tokens, 12 heads of 64", 12, 12, 64, 256),
+                attends("2048 tokens, 12 heads of 64", 12, 12, 64, 2048),
+                attends("2048 tokens, 32 heads of 64 and 4", 32, 4, 64, 2048));
+    }
+
     private static OpCase attends(String what, int heads, int kvHeads, int size, int... lengths) {
         int tokens = Arrays.stream(lengths).sum();
         return OpCase.of("Attention of " + what, Attention.Kernel.class)

@@ -31,6 +31,11 @@ class CachedAttentionTest extends OpTest {
                 attends("two tokens at the end of the cache", 2, 1, 18, 2, 66));
     }
 
+    @Override
+    public List<OpCase> measured() {
+        return List.of(attends("the 2048th token, 32 heads of 64 and 4", 32, 4, 64, 1, 2047));
+    }
+
     private static OpCase attends(String what, int heads, int kvHeads, int size, int tokens, int past) {
         long cols = (long) kvHeads * size;
         return OpCase.of("CachedAttention of " + what, CachedAttention.Kernel.class)

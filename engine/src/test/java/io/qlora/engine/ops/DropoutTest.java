@@ -38,6 +38,11 @@ class DropoutTest extends OpTest {
         return List.of(drops("one short row", 3, 1), drops("rows of vectors and a tail", 37, 3, 7));
     }
 
+    @Override
+    public List<OpCase> measured() {
+        return List.of(drops("4096 rows of 2048", 2048, 4096));
+    }
+
     private static OpCase drops(String what, int cols, int... lengths) {
         return OpCase.of("Dropout of " + what, Dropout.Kernel.class)
                 .activation("x", Arrays.stream(lengths).sum(), cols)

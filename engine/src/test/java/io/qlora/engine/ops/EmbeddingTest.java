@@ -13,6 +13,7 @@ import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.DenseWeight;
 import io.qlora.engine.tensor.Tensor;
 import java.util.List;
+import java.util.SplittableRandom;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -27,14 +28,20 @@ class EmbeddingTest extends OpTest {
                         .ints("ids", IDS, IDS.length)
                         .leaf("table", 5, 19)
                         .gives((tape, in) -> Embedding.apply(tape, in.get("ids"), new DenseWeight(in.get("table")))),
-                frozen(DType.F16),
-                frozen(DType.BF16));
+                frozen(DType.F16, IDS, 5, 37),
+                frozen(DType.BF16, IDS, 5, 37));
     }
 
-    private static OpCase frozen(DType dtype) {
-        return OpCase.of("Embedding of a table in " + dtype, Embedding.Kernel.class)
-                .ints("ids", IDS, IDS.length)
-                .frozen("table", dtype, 5, 37)
+    @Override
+    public List<OpCase> measured() {
+        int[] ids = new SplittableRandom(1).ints(4096, 0, 32_000).toArray();
+        return List.of(frozen(DType.BF16, ids, 32_000, 2048));
+    }
+
+    private static OpCase frozen(DType dtype, int[] ids, int rows, int cols) {
+        return OpCase.of("Embedding of " + ids.length + " of " + rows + " rows in " + dtype, Embedding.Kernel.class)
+                .ints("ids", ids, ids.length)
+                .frozen("table", dtype, rows, cols)
                 .gives((tape, in) -> Embedding.apply(tape, in.get("ids"), new DenseWeight(in.get("table"))));
     }
 

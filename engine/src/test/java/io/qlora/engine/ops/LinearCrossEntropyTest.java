@@ -17,6 +17,7 @@ import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.DenseWeight;
 import io.qlora.engine.tensor.Tensor;
 import java.util.List;
+import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -38,6 +39,15 @@ class LinearCrossEntropyTest extends OpTest {
                 frozen(DType.BF16));
     }
 
+    @Override
+    public List<OpCase> measured() {
+        int[] rows = IntStream.range(0, 255).toArray();
+        int[] targets = new SplittableRandom(1).ints(255, 0, 32_000).toArray();
+        return List.of(inputs("LinearCrossEntropy of 256 tokens, 32000 x 768 in BF16", 256, 768, rows, targets)
+                .frozen("head", DType.BF16, 32_000, 768)
+                .gives(OP));
+    }
+
     private static OpCase trainable(String what, int t, int c, int v, int[] rows, int[] targets) {
         return inputs("LinearCrossEntropy of " + what, t, c, rows, targets)
                 .leaf("head", v, c)
@@ -52,7 +62,7 @@ class LinearCrossEntropyTest extends OpTest {
     }
 
     private static OpCase inputs(String what, int t, int c, int[] rows, int[] targets) {
-        return OpCase.of(what, LinearCrossEntropy.Kernel.class)
+        return OpCase.of(what, LinearCrossEntropy.Kernel.class, Embedding.Kernel.class, Linear.Kernel.class)
                 .activation("x", t, c)
                 .ints("rows", rows, rows.length)
                 .ints("targets", targets, targets.length)

@@ -14,6 +14,11 @@ class RmsNormTest extends OpTest {
                 normalises("more rows than a task has", 19, 16));
     }
 
+    @Override
+    public List<OpCase> measured() {
+        return List.of(normalises("4096 rows of 2048", 4096, 2048));
+    }
+
     private static OpCase normalises(String what, int rows, int cols) {
         return OpCase.of("RmsNorm of " + what, RmsNorm.Kernel.class)
                 .activation("x", rows, cols)

@@ -28,13 +28,19 @@ class RopeTest extends OpTest {
                 rotates("more rows than a task has", 2, 1, 8, 9, 3, 6));
     }
 
+    @Override
+    public List<OpCase> measured() {
+        return List.of(rotates("4096 tokens, 32 heads and 4", 32, 4, 64, 4096));
+    }
+
     private static OpCase rotates(String what, int heads, int kvHeads, int headSize, int... lengths) {
         int tokens = Arrays.stream(lengths).sum();
+        int positions = Math.max(16, Arrays.stream(lengths).max().orElseThrow());
         return OpCase.of("Rope of " + what, Rope.Kernel.class)
                 .activation("q", tokens, heads * headSize)
                 .activation("k", tokens, kvHeads * headSize)
                 .givesAll((tape, in) -> {
-                    Rope.Table table = Rope.Table.of(in.memory(), frequencies(headSize), 1.25f, 16);
+                    Rope.Table table = Rope.Table.of(in.memory(), frequencies(headSize), 1.25f, positions);
                     Sequences sequences = Sequences.of(tape.memory().activations(), 0, lengths);
                     Rope.Rotated rotated = Rope.apply(tape, in.get("q"), in.get("k"), table, sequences);
                     return List.of(rotated.q(), rotated.k());

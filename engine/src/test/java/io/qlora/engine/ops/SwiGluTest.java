@@ -21,6 +21,11 @@ class SwiGluTest extends OpTest {
         return List.of(gates("fewer elements than any vector has", 1, 3), gates("vectors and a tail", 3, 37));
     }
 
+    @Override
+    public List<OpCase> measured() {
+        return List.of(gates("4096 rows of 2048", 4096, 2048));
+    }
+
     private static OpCase gates(String what, int rows, int cols) {
         return OpCase.of("SwiGlu of " + what, SwiGlu.Kernel.class)
                 .activation("gate", rows, cols)

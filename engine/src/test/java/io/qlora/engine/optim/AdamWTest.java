@@ -32,12 +32,19 @@ class AdamWTest extends OpTest {
     @Override
     public List<OpCase> cases() {
         return List.of(
-                steps("its usual betas", new AdamW.Options(0.9, 0.999, 1e-8, 0.01)),
-                steps("a short memory, where the mean starts from the gradient", new AdamW.Options(0.3, 0.9, 1e-8, 0)));
+                steps("its usual betas", 16_411, new AdamW.Options(0.9, 0.999, 1e-8, 0.01)), // two pieces, the second short
+                steps(
+                        "a short memory, where the mean starts from the gradient",
+                        16_411,
+                        new AdamW.Options(0.3, 0.9, 1e-8, 0)));
     }
 
-    private static OpCase steps(String what, AdamW.Options options) {
-        int n = 16_411; // two pieces, the second short
+    @Override
+    public List<OpCase> measured() {
+        return List.of(steps("8388608 elements", 8_388_608, AdamW.Options.DEFAULT));
+    }
+
+    private static OpCase steps(String what, int n, AdamW.Options options) {
         float[] squares = OpCase.normal("v", n);
         for (int i = 0; i < n; i++) {
             squares[i] *= squares[i];

@@ -20,16 +20,25 @@ class GradientNormTest extends OpTest {
 
     @Override
     public List<OpCase> cases() {
-        return List.of(OpCase.of("GradientNorm of three tensors", GradientNorm.Kernel.class)
+        return List.of(normOf("three tensors", 5, 7001));
+    }
+
+    @Override
+    public List<OpCase> measured() {
+        return List.of(normOf("16777220 elements", 8192, 2048));
+    }
+
+    private static OpCase normOf(String what, int rows, int cols) {
+        return OpCase.of("GradientNorm of " + what, GradientNorm.Kernel.class)
                 .frozen("small", DType.F32, 3)
-                .frozen("large", DType.F32, 5, 7001)
+                .frozen("large", DType.F32, rows, cols)
                 .frozen("one", DType.F32, 1)
                 .gives((tape, in) -> {
                     Tensor norm = tape.empty(DType.F32, 1);
                     List<Tensor> tensors = List.of(in.get("small"), in.get("large"), in.get("one"));
                     tape.device().kernel(GradientNorm.Kernel.class).norm(tensors, norm);
                     return norm;
-                }));
+                });
     }
 
     private static float norm(int threads, float[]... gradients) {

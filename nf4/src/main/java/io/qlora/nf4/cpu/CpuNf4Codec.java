@@ -20,6 +20,7 @@ final class CpuNf4Codec implements Nf4.Codec {
     private static final int ELEMENTS = BLOCKS * BLOCK; // a task's: 16 KiB of float32
     private static final int ZERO = 7; // the code of 0, which pads an odd number of elements
     private static final double[] MAP_MIDPOINTS = mapMidpoints();
+    private static final ThreadLocal<Scratch> SCRATCH = ThreadLocal.withInitial(Scratch::new);
 
     /** A thread's own memory. */
     private static final class Scratch {
@@ -27,21 +28,15 @@ final class CpuNf4Codec implements Nf4.Codec {
         final int[] codes = new int[ELEMENTS];
         final byte[] packed = new byte[ELEMENTS / 2];
         final float[] absmax = new float[BLOCKS];
-        final int[] words;
-
-        Scratch(boolean vectors) {
-            words = new int[vectors ? Nf4Decoder.scratch(ELEMENTS) : 0]; // a class that cannot load without vectors
-        }
+        final int[] words = new int[Nf4Reader.words(ELEMENTS)];
     }
 
     private final Workers workers;
     private final boolean vectors;
-    private final ThreadLocal<Scratch> scratch;
 
     CpuNf4Codec(Workers workers, boolean vectors) {
         this.workers = workers;
         this.vectors = vectors;
-        this.scratch = ThreadLocal.withInitial(() -> new Scratch(vectors));
     }
 
     private static double[] mapMidpoints() {
@@ -59,7 +54,7 @@ final class CpuNf4Codec implements Nf4.Codec {
         MemorySegment codesOut = codes.segment();
         MemorySegment absmaxOut = absmax.segment();
         workers.run(tasks(n, ELEMENTS), task -> {
-            Scratch s = scratch.get();
+            Scratch s = SCRATCH.get();
             long from = (long) task * ELEMENTS;
             int count = (int) Math.min(ELEMENTS, n - from);
             widen(source, from, count, s.elements);
@@ -135,7 +130,7 @@ final class CpuNf4Codec implements Nf4.Codec {
         long n = values.size();
         MemorySegment valuesOut = values.segment();
         workers.run(tasks(n, ELEMENTS), task -> {
-            Scratch s = scratch.get();
+            Scratch s = SCRATCH.get();
             long from = (long) task * ELEMENTS;
             int count = (int) Math.min(ELEMENTS, n - from);
             if (vectors) {

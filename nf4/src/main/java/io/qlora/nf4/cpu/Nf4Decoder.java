@@ -2,6 +2,8 @@ package io.qlora.nf4.cpu;
 
 import static io.qlora.engine.cpu.Lanes.FLOATS;
 import static io.qlora.engine.cpu.Lanes.WIDTH;
+import static io.qlora.nf4.cpu.Nf4Reader.BLOCK;
+import static io.qlora.nf4.cpu.Nf4Reader.WORD;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -12,20 +14,14 @@ import jdk.incubator.vector.IntVector;
 final class Nf4Decoder {
 
     private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
-    private static final int WORD = 8; // elements
 
     private Nf4Decoder() {}
-
-    /** Ints of scratch that decoding {@code count} elements takes. */
-    static int scratch(int count) {
-        return count / WORD + 1;
-    }
 
     /**
      * Decodes {@code count} elements of the flattened matrix from element {@code from} on.
      *
      * @param to where to, from {@code at} on
-     * @param words scratch, of {@link #scratch} ints
+     * @param words scratch, of {@link Nf4Reader#words} ints
      */
     static void decode(Nf4Reader w, long from, int count, float[] to, int at, int[] words) {
         int head = Math.min(count, (int) (-from & (WORD - 1)));
@@ -36,8 +32,8 @@ final class Nf4Decoder {
         int word = 0;
         while (word < length) {
             long element = i + (long) WORD * word;
-            int run = Math.min(length - word, (Nf4Reader.BLOCK - (int) (element % Nf4Reader.BLOCK)) / WORD);
-            decodeWords(words, word, run, w.scale(element / Nf4Reader.BLOCK), to, at + head + WORD * word);
+            int run = Math.min(length - word, (BLOCK - (int) (element % BLOCK)) / WORD);
+            decodeWords(words, word, run, w.scale(element / BLOCK), to, at + head + WORD * word);
             int whole = run * WORD / WIDTH * WIDTH; // with 16 lanes an odd word is left over
             w.decode(element + whole, run * WORD - whole, to, at + head + WORD * word + whole);
             word += run;

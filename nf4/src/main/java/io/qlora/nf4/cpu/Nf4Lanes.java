@@ -12,7 +12,7 @@ import jdk.incubator.vector.VectorOperators;
 
 /**
  * The codebook in vectors. A word is an int of packed codes: element e of its eight is the nibble that starts at bit
- * {@code 4, 0, 12, 8, 20, 16, 28, 24} for e = 0 … 7.
+ * {@link Nf4Reader#SHIFTS SHIFTS[e]}.
  *
  * <p>The table of 16 values is one vector of 16 lanes, two of 8, or four of 4: {@code selectFrom} looks at as many low bits
  * of an index as its table has, and blends on the others do the rest. Loops load the tables once, outside.
@@ -20,13 +20,18 @@ import jdk.incubator.vector.VectorOperators;
 final class Nf4Lanes {
 
     private static final int[] VALUES = new int[16];
-    private static final int[] SHIFTS = {4, 0, 12, 8, 20, 16, 28, 24, 4, 0, 12, 8, 20, 16, 28, 24};
+    private static final int[] SHIFTS = new int[16]; // of two words
+    private static final int[] NUMBERS = new int[2 * 16];
     private static final VectorMask<Integer> UPPER = VectorMask.fromLong(INTS, 0xff00);
 
     static {
         float[] values = Nf4.values();
         for (int i = 0; i < values.length; i++) {
             VALUES[i] = Float.floatToRawIntBits(values[i]);
+            SHIFTS[i] = Nf4Reader.SHIFTS[i % Nf4Reader.WORD];
+        }
+        for (int i = 0; i < NUMBERS.length; i++) {
+            NUMBERS[i] = i;
         }
     }
 
@@ -73,6 +78,11 @@ final class Nf4Lanes {
             word = IntVector.broadcast(INTS, words[at + part * WIDTH / 8]);
         }
         return word.lanewise(VectorOperators.LSHR, shifts);
+    }
+
+    /** The numbers from {@code first} on, one a lane. */
+    static IntVector numbers(int first) {
+        return IntVector.fromArray(INTS, NUMBERS, first);
     }
 
     /** A scale for the lower half of the lanes, and one for the upper. */

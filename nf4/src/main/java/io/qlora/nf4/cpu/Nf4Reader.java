@@ -10,7 +10,14 @@ final class Nf4Reader {
 
     static final int BLOCK = Nf4Weight.BLOCK;
 
+    /** Elements in an int of codes. */
+    static final int WORD = 8;
+
+    /** The bit of a word at which the code of each of its elements starts. */
+    static final int[] SHIFTS = {4, 0, 12, 8, 20, 16, 28, 24};
+
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+    private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
     private static final ValueLayout.OfByte BYTE = ValueLayout.JAVA_BYTE;
     private static final float[] VALUES = Nf4.values();
 
@@ -48,6 +55,11 @@ final class Nf4Reader {
         }
     }
 
+    /** As many ints as {@code count} elements can touch. */
+    static int words(int count) {
+        return count / WORD + 1;
+    }
+
     /** The scale of a block. Product and sum are rounded one after the other, as in the reference: no fma here. */
     float scale(long block) {
         if (absmaxCodes == null) {
@@ -76,6 +88,36 @@ final class Nf4Reader {
             }
             done += run;
         }
+    }
+
+    /**
+     * Writes the codes of {@code count} elements from element {@code from} on, eight an int: element {@code from + e} is
+     * element e of the words, wherever it lies. What is left of the last word is 0.
+     */
+    void stage(long from, int count, int[] to, int at) {
+        int whole = count / WORD;
+        if ((from & 1) == 0) {
+            MemorySegment.copy(codes, INT, from / 2, to, at, whole);
+        } else {
+            for (int j = 0; j < whole; j++) {
+                to[at + j] = oddWord(from / 2 + 4L * j);
+            }
+        }
+        int rest = count % WORD;
+        if (rest > 0) {
+            int word = 0;
+            for (int e = 0; e < rest; e++) {
+                word |= code(from + (long) whole * WORD + e) << SHIFTS[e];
+            }
+            to[at + whole] = word;
+        }
+    }
+
+    /** The word whose first element is in the low nibble of the byte at {@code offset}. */
+    private int oddWord(long offset) {
+        int upper = Integer.reverseBytes(codes.get(INT, offset)) << 4; // elements from the top down
+        int last = codes.get(BYTE, offset + 4) >>> 4 & 15;
+        return Integer.reverseBytes(upper | last);
     }
 
     private int code(long i) {

@@ -5,6 +5,7 @@ import static io.qlora.engine.cpu.Lanes.INTS;
 import static io.qlora.engine.cpu.Lanes.ORDER;
 import static io.qlora.engine.cpu.Lanes.WIDTH;
 import static io.qlora.nf4.cpu.Nf4Reader.BLOCK;
+import static io.qlora.nf4.cpu.Nf4Reader.WORD;
 
 import io.qlora.engine.cpu.Lanes;
 import io.qlora.engine.cpu.Workers;
@@ -31,7 +32,6 @@ final class Nf4RowProduct {
 
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
     private static final int ROWS = 32; // of W, a task
-    private static final int WORD = 8; // elements
     private static final int GROUP = WORD * WIDTH; // elements in a vector of words
     private static final ThreadLocal<Scratch> SCRATCH = ThreadLocal.withInitial(Scratch::new);
 
@@ -73,8 +73,9 @@ final class Nf4RowProduct {
         MemorySegment ys = y.segment();
         workers.run(Math.ceilDiv(w.out, ROWS), task -> {
             for (int n = task * ROWS; n < Math.min(w.out, (task + 1) * ROWS); n++) {
+                float[] staged = whole ? scales(w, n) : row(w, n);
                 for (int m = 0; m < rows; m++) {
-                    float sum = whole ? blocks(w, n, xs[m]) : straddling(w, n, xs[m]);
+                    float sum = whole ? dot(w.codes, (long) n * w.in / 2, staged, xs[m], w.in) : dot(staged, xs[m], w.in);
                     ys.setAtIndex(FLOAT, (long) m * w.out + n, sum);
                 }
             }
@@ -91,12 +92,21 @@ final class Nf4RowProduct {
         return arranged;
     }
 
-    private static float blocks(Nf4Reader w, int n, float[] x) {
+    /** The scales of a row of whole blocks, and a 0 for what is beyond it. */
+    private static float[] scales(Nf4Reader w, int n) {
         int blocks = w.in / BLOCK;
         float[] scales = SCRATCH.get().floats(blocks + 1);
         w.scales((long) n * blocks, blocks, scales, 0, 1);
         scales[blocks] = 0;
-        return dot(w.codes, (long) n * w.in / 2, scales, x, w.in);
+        return scales;
+    }
+
+    /** A row that blocks straddle, decoded. */
+    private static float[] row(Nf4Reader w, int n) {
+        Scratch scratch = SCRATCH.get();
+        float[] row = scratch.floats(w.in);
+        Nf4Decoder.decode(w, (long) n * w.in, w.in, row, 0, scratch.words(Nf4Reader.words(w.in)));
+        return row;
     }
 
     private static float dot(MemorySegment codes, long offset, float[] scales, float[] x, int in) {
@@ -140,13 +150,6 @@ final class Nf4RowProduct {
     private static FloatVector scale(float[] scales, int k) {
         float first = scales[k / BLOCK];
         return WIDTH == 16 ? Nf4Lanes.halves(first, scales[k / BLOCK + 1]) : FloatVector.broadcast(FLOATS, first);
-    }
-
-    private static float straddling(Nf4Reader w, int n, float[] x) {
-        Scratch scratch = SCRATCH.get();
-        float[] row = scratch.floats(w.in);
-        Nf4Decoder.decode(w, (long) n * w.in, w.in, row, 0, scratch.words(Nf4Decoder.scratch(w.in)));
-        return dot(row, x, w.in);
     }
 
     private static float dot(float[] a, float[] b, int length) {

@@ -13,8 +13,6 @@ import jdk.incubator.vector.VectorOperators;
  */
 final class WordTiles {
 
-    private static final int[] LANES = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-
     private WordTiles() {}
 
     /** Transposes the tile whose row i starts at {@code start + i · stride}. */
@@ -25,7 +23,7 @@ final class WordTiles {
     }
 
     private static void exchange(int[] words, int start, int stride, int bit) {
-        IntVector lanes = IntVector.fromArray(INTS, LANES, 0);
+        IntVector lanes = Nf4Lanes.numbers(0);
         IntVector swapped = lanes.lanewise(VectorOperators.XOR, bit);
         VectorMask<Integer> upper = lanes.and(bit).compare(VectorOperators.NE, 0);
         for (int pair = 0; pair < WIDTH / 2; pair++) {

@@ -70,7 +70,8 @@ public final class OnCard {
         try (Stream<Path> files = Files.walk(root)) {
             return files.map(file -> root.relativize(file).toString())
                     .filter(name -> name.endsWith("Test.class"))
-                    .map(name -> name.substring(0, name.length() - ".class".length()).replace('/', '.'))
+                    .map(name ->
+                            name.substring(0, name.length() - ".class".length()).replace('/', '.'))
                     .filter(name -> packages.contains(name.substring(0, Math.max(0, name.lastIndexOf('.')))))
                     .toList();
         }
@@ -92,15 +93,17 @@ public final class OnCard {
         for (int i = 0; i < first.outputs().size(); i++) {
             Closeness.assertSameBits(first.outputs().get(i), again.outputs().get(i), test + ": output " + i);
         }
-        first.gradients().forEach((name, gradient) -> Closeness.assertSameBits(
-                gradient, again.gradients().get(name), test + ": gradient of " + name));
+        first.gradients()
+                .forEach((name, gradient) -> Closeness.assertSameBits(
+                        gradient, again.gradients().get(name), test + ": gradient of " + name));
     }
 
     private static void compare(String what, OpRun.Result expected, OpRun.Result actual, double share) {
         for (int i = 0; i < expected.outputs().size(); i++) {
             Closeness.assertClose(expected.outputs().get(i), actual.outputs().get(i), share, what + ": output " + i);
         }
-        expected.gradients().forEach((name, gradient) -> Closeness.assertClose(
-                gradient, actual.gradients().get(name), share, what + ": gradient of " + name));
+        expected.gradients()
+                .forEach((name, gradient) -> Closeness.assertClose(
+                        gradient, actual.gradients().get(name), share, what + ": gradient of " + name));
     }
 }

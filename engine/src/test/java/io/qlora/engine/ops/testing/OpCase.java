@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.SplittableRandom;
+import java.util.function.Supplier;
 
 /**
  * One op under test: its name, what goes in, and how to apply it. Everything {@link OpTest} shows of an op is driven from
@@ -38,12 +39,35 @@ public final class OpCase {
     /**
      * One input.
      *
-     * @param floats the values, rounded to {@code dtype}; null for integers
+     * @param values drawn or given, to be rounded to {@code dtype}; null for integers
      * @param ints the values of an I32 input, or null
      */
-    record Input(String name, Role role, DType dtype, Shape shape, float[] floats, int[] ints) {
+    record Input(String name, Role role, DType dtype, Shape shape, Values values, int[] ints) {
+
+        float[] floats() {
+            return values == null ? null : values.get();
+        }
+
         boolean hasGradient() {
             return role != Role.FROZEN;
+        }
+    }
+
+    /** Elements that are drawn when they are first asked for: a case that is only named costs nothing. */
+    private static final class Values {
+
+        private final Supplier<float[]> source;
+        private float[] drawn;
+
+        Values(Supplier<float[]> source) {
+            this.source = source;
+        }
+
+        synchronized float[] get() {
+            if (drawn == null) {
+                drawn = source.get();
+            }
+            return drawn;
         }
     }
 
@@ -98,37 +122,37 @@ public final class OpCase {
 
     /** A trainable parameter with random values. */
     public OpCase leaf(String input, long... dims) {
-        return leaf(input, normal(input, dims), dims);
+        return drawn(input, Role.LEAF, DType.F32, dims);
     }
 
     /** A trainable parameter. */
     public OpCase leaf(String input, float[] values, long... dims) {
-        return add(new Input(input, Role.LEAF, DType.F32, Shape.of(dims), values, null));
+        return given(input, Role.LEAF, DType.F32, values, dims);
     }
 
     /** The output of an earlier op, with random values. */
     public OpCase activation(String input, long... dims) {
-        return activation(input, normal(input, dims), dims);
+        return drawn(input, Role.ACTIVATION, DType.F32, dims);
     }
 
     /** The output of an earlier op. */
     public OpCase activation(String input, float[] values, long... dims) {
-        return add(new Input(input, Role.ACTIVATION, DType.F32, Shape.of(dims), values, null));
+        return given(input, Role.ACTIVATION, DType.F32, values, dims);
     }
 
     /** A tensor without gradient, with random values. */
     public OpCase frozen(String input, DType dtype, long... dims) {
-        return frozen(input, normal(input, dims), dtype, dims);
+        return drawn(input, Role.FROZEN, dtype, dims);
     }
 
     /** A tensor without gradient, its values rounded to {@code dtype}. */
     public OpCase frozen(String input, float[] values, DType dtype, long... dims) {
-        return add(new Input(input, Role.FROZEN, dtype, Shape.of(dims), values, null));
+        return given(input, Role.FROZEN, dtype, values, dims);
     }
 
     /** A tensor of integers. */
     public OpCase ints(String input, int[] values, long... dims) {
-        return add(new Input(input, Role.FROZEN, DType.I32, Shape.of(dims), null, values));
+        return add(new Input(input, Role.FROZEN, DType.I32, Shape.of(dims), null, values), values.length);
     }
 
     /**
@@ -174,8 +198,16 @@ public final class OpCase {
         return this;
     }
 
-    private OpCase add(Input input) {
-        int length = input.floats == null ? input.ints.length : input.floats.length;
+    private OpCase drawn(String input, Role role, DType dtype, long... dims) {
+        Shape shape = Shape.of(dims);
+        return add(new Input(input, role, dtype, shape, new Values(() -> normal(input, dims)), null), shape.size());
+    }
+
+    private OpCase given(String input, Role role, DType dtype, float[] values, long... dims) {
+        return add(new Input(input, role, dtype, Shape.of(dims), new Values(() -> values), null), values.length);
+    }
+
+    private OpCase add(Input input, long length) {
         if (length != input.shape.size()) {
             throw new IllegalArgumentException(
                     name + ": " + input.name + " " + input.shape + " has " + length + " values");
@@ -215,7 +247,7 @@ public final class OpCase {
 
     /** How far apart the entries are that are differenced. */
     int stride(Input input) {
-        return large ? Math.max(1, input.floats.length / 23) : 1;
+        return large ? Math.max(1, input.floats().length / 23) : 1;
     }
 
     boolean nan() {

@@ -177,8 +177,13 @@ final class OpRun {
     }
 
     private Tensor tensor(OpCase.Input input, ModelMemory model) {
+        return tensor(input, values.get(input.name()), model);
+    }
+
+    /** An input on the device of {@code model}, with these elements, or its own if it is of integers. */
+    static Tensor tensor(OpCase.Input input, float[] floats, ModelMemory model) {
+        Device device = model.device();
         Tensor tensor = model.empty(input.dtype(), input.shape().dims());
-        float[] floats = values.get(input.name());
         switch (input.dtype()) {
             case F32 -> tensor.set(floats);
             case I32 -> tensor.set(input.ints());
@@ -189,7 +194,7 @@ final class OpRun {
                 }
                 device.write(MemorySegment.ofArray(halves), tensor);
             }
-            case U8 -> throw new IllegalArgumentException(test + ": bytes are no input, make them in the op");
+            case U8 -> throw new IllegalArgumentException(input.name() + ": bytes are no input, make them in the op");
         }
         return tensor;
     }

@@ -22,6 +22,11 @@ public abstract class OpTest {
     /** The op's cases: small, for every entry of every gradient is differenced; of odd sizes, so that loops have tails. */
     public abstract List<OpCase> cases();
 
+    /** The op at the sizes of a training step, on which its speed is measured; none for an op that is measured otherwise. */
+    public List<OpCase> measured() {
+        return List.of();
+    }
+
     private Stream<DynamicTest> each(Consumer<OpCase> check) {
         return cases().stream().map(test -> DynamicTest.dynamicTest(test.toString(), () -> check.accept(test)));
     }

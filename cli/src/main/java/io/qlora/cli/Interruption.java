@@ -1,0 +1,57 @@
+package io.qlora.cli;
+
+import io.qlora.trainer.TrainingRun;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * Ctrl-C, and whatever else asks the process to end: has the run that is under way stop after its step, and holds the
+ * process until this is closed, so that what was learnt is saved and told. While nothing has been loaded yet there is nothing
+ * to wait for.
+ */
+final class Interruption implements AutoCloseable {
+
+    /** Seconds to wait for the step under way and the saving. */
+    private static final long PATIENCE = 600;
+
+    private final CountDownLatch done = new CountDownLatch(1);
+    private final Thread hook = new Thread(this::stopAndWait, "qlora-interrupt");
+    private final Reporter reporter;
+    private volatile TrainingRun run;
+
+    /** Begins to watch, without a run. */
+    Interruption(Reporter reporter) {
+        this.reporter = reporter;
+        Runtime.getRuntime().addShutdownHook(hook);
+    }
+
+    /** From now on {@code running} has something to lose. */
+    void protect(TrainingRun running) {
+        run = running;
+    }
+
+    private void stopAndWait() {
+        TrainingRun running = run;
+        if (running == null) {
+            return;
+        }
+        reporter.line("stopping after this step, and saving what was learnt");
+        running.requestStop();
+        try {
+            done.await(PATIENCE, TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    /** Nothing is left to be done: lets the process end. */
+    @Override
+    public void close() {
+        done.countDown();
+        try {
+            Runtime.getRuntime().removeShutdownHook(hook);
+        } catch (IllegalStateException e) {
+            // The process is being ended, the hook has run: that is what it was for.
+        }
+    }
+}

@@ -1,0 +1,133 @@
+package io.qlora.cuda.kernels;
+
+import io.qlora.cuda.CudaDevice;
+import io.qlora.engine.autograd.Grad;
+import io.qlora.engine.ops.Add;
+import io.qlora.engine.ops.Attention;
+import io.qlora.engine.ops.CachedAttention;
+import io.qlora.engine.ops.Dropout;
+import io.qlora.engine.ops.Embedding;
+import io.qlora.engine.ops.Linear;
+import io.qlora.engine.ops.LinearCrossEntropy;
+import io.qlora.engine.ops.RmsNorm;
+import io.qlora.engine.ops.Rope;
+import io.qlora.engine.ops.SwiGlu;
+import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.Device;
+import io.qlora.engine.tensor.DeviceArena;
+import io.qlora.engine.tensor.Tensor;
+import io.qlora.lora.LoraLinear;
+import io.qlora.nf4.Nf4Linear;
+import java.lang.foreign.MemorySegment;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
+import java.lang.reflect.Proxy;
+import java.util.Map;
+
+/**
+ * A card whose activations are float32 to the ops and bfloat16 to the kernels: every kernel is given rounded copies of its
+ * activations, and what it writes is widened again. So the cases that are written for float32 show the bfloat16 kernels.
+ */
+final class HalfDevice extends Device {
+
+    /** The activations among a contract's parameters: i is read, o is written, b both; a gradient is written or added to. */
+    private static final Map<Class<?>, Map<String, String>> ACTIVATIONS = Map.ofEntries(
+            Map.entry(Add.Kernel.class, Map.of("forward", "iio")),
+            Map.entry(RmsNorm.Kernel.class, Map.of("forward", "i--o-", "backward", "i--io-")),
+            Map.entry(SwiGlu.Kernel.class, Map.of("forward", "iio", "backward", "iiioo")),
+            Map.entry(Rope.Kernel.class, Map.of("forward", "bb--", "backward", "ii--oo")),
+            Map.entry(Dropout.Kernel.class, Map.of("forward", "i---o", "backward", "i---o")),
+            Map.entry(Embedding.Kernel.class, Map.of("forward", "--o", "backward", "-i-")),
+            Map.entry(Linear.Kernel.class, Map.of("forward", "i-o", "backward", "i-io-")),
+            Map.entry(Nf4Linear.Kernel.class, Map.of("forward", "i-o", "backward", "-io")),
+            Map.entry(LoraLinear.Kernel.class, Map.of("forward", "ii--oo", "backward", "i--iiooo--")),
+            Map.entry(Attention.Kernel.class, Map.of("forward", "iii-o-", "backward", "iiii-i--ooo")),
+            Map.entry(CachedAttention.Kernel.class, Map.of("forward", "iii---o")),
+            Map.entry(LinearCrossEntropy.Kernel.class, Map.of("nll", "b----", "scatter", "---o")));
+
+    private final CudaDevice card;
+    private final CudaCast cast;
+
+    HalfDevice(CudaDevice card) {
+        this.card = card;
+        this.cast = new CudaCast(card);
+    }
+
+    @Override
+    public <K> K kernel(Class<K> contract) {
+        K kernel = card.kernel(contract);
+        Map<String, String> activations = ACTIVATIONS.get(contract);
+        if (activations == null) {
+            return kernel;
+        }
+        return contract.cast(Proxy.newProxyInstance(
+                contract.getClassLoader(), new Class<?>[] {contract}, (proxy, method, given) -> {
+                    String roles = activations.getOrDefault(method.getName(), "-".repeat(given.length));
+                    return call(kernel, method, given, roles);
+                }));
+    }
+
+    private Object call(Object kernel, Method method, Object[] given, String roles) throws Throwable {
+        Object[] halves = given.clone();
+        for (int i = 0; i < given.length; i++) {
+            if (roles.charAt(i) != '-' && given[i] != null) {
+                halves[i] = half(given[i], roles.charAt(i));
+            }
+        }
+        try {
+            return method.invoke(kernel, halves);
+        } catch (InvocationTargetException e) {
+            throw e.getCause();
+        } finally {
+            for (int i = 0; i < given.length; i++) {
+                if ((roles.charAt(i) == 'o' || roles.charAt(i) == 'b') && given[i] != null) {
+                    cast.cast(tensor(halves[i]), tensor(given[i]));
+                }
+            }
+        }
+    }
+
+    private Object half(Object given, char role) {
+        Tensor full = tensor(given);
+        DeviceArena arena = card.newArena(); // of a test that ends soon
+        Tensor half = new Tensor(DType.BF16, full.shape(), arena.allocate(2 * full.size()), card);
+        if (role != 'o' || given instanceof Grad grad && grad.accumulate()) {
+            cast.cast(full, half);
+        }
+        return given instanceof Grad grad ? new Grad(half, grad.accumulate()) : half;
+    }
+
+    private static Tensor tensor(Object given) {
+        return given instanceof Grad grad ? grad.tensor() : (Tensor) given;
+    }
+
+    @Override
+    public String name() {
+        return card.name() + " in bfloat16";
+    }
+
+    @Override
+    public DeviceArena newArena() {
+        return card.newArena();
+    }
+
+    @Override
+    public void read(Tensor source, MemorySegment target) {
+        card.read(source, target);
+    }
+
+    @Override
+    public void write(MemorySegment source, Tensor target) {
+        card.write(source, target);
+    }
+
+    @Override
+    public void copy(Tensor source, Tensor target) {
+        card.copy(source, target);
+    }
+
+    @Override
+    public void zero(Tensor target) {
+        card.zero(target);
+    }
+}
