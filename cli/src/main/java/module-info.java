@@ -4,6 +4,7 @@ module io.qlora.cli {
     requires com.fasterxml.jackson.annotation;
     requires com.fasterxml.jackson.databind;
     requires info.picocli;
+    requires java.logging;
     requires java.management;
     requires jdk.management;
     requires me.tongfei.progressbar;

@@ -276,6 +276,13 @@ inline float bfloat(uint32_t pair, int high) {
     }
 extern "C" __attribute__((weak)) void cuemu_order(int order) { cuemu::order = order; }
 
+// Device memory, taken here so that it is AddressSanitizer's where the library is built with it.
+extern "C" __attribute__((weak)) void *cuemu_allocate(size_t bytes) {
+    void *memory = nullptr;
+    return posix_memalign(&memory, 256, bytes) == 0 ? memory : nullptr;
+}
+extern "C" __attribute__((weak)) void cuemu_free(void *memory) { free(memory); }
+
 #define threadIdx (cuemu::current->index)
 #define blockIdx (cuemu::blockIndex)
 #define blockDim (cuemu::block)

@@ -131,7 +131,8 @@ final class BenchCommand implements Runnable {
 
         @Option(
                 names = "--profile",
-                description = "Also say where the time went, kernel by kernel: as a table on standard error, and in the JSON.")
+                description =
+                        "Also say where the time went, kernel by kernel: as a table on standard error, and in the JSON.")
         private boolean profile;
 
         @Spec
@@ -171,10 +172,8 @@ final class BenchCommand implements Runnable {
                 throw new UsageException("--tokens should be at least 2, --steps, --lora-r and --threads at least 1");
             }
             List<Double> all = measure(size);
-            double[] seconds = all.stream()
-                    .skip(WARM_UP)
-                    .mapToDouble(Double::doubleValue)
-                    .toArray();
+            double[] seconds =
+                    all.stream().skip(WARM_UP).mapToDouble(Double::doubleValue).toArray();
             double[] sorted = seconds.clone();
             Arrays.sort(sorted);
             double median = sorted[sorted.length / 2];
@@ -187,9 +186,7 @@ final class BenchCommand implements Runnable {
                     threads,
                     rank,
                     Math.round(10 * tokens / median) / 10.0,
-                    Arrays.stream(seconds)
-                            .map(Step::thousandths)
-                            .toArray(),
+                    Arrays.stream(seconds).map(Step::thousandths).toArray(),
                     Machine.peakResidentBytes() >> 20,
                     thousandths(all.getFirst()),
                     thousandths(size.gflop(tokens)),
@@ -206,7 +203,8 @@ final class BenchCommand implements Runnable {
         }
 
         private static void print(List<KernelProfile.Row> rows, PrintWriter err) {
-            err.printf(Locale.ROOT, "%-32s %8s %10s %8s %8s %7s%n", "a step", "calls", "ms", "GFLOP/s", "GB/s", "share");
+            err.printf(
+                    Locale.ROOT, "%-32s %8s %10s %8s %8s %7s%n", "a step", "calls", "ms", "GFLOP/s", "GB/s", "share");
             for (KernelProfile.Row row : rows) {
                 err.printf(
                         Locale.ROOT,

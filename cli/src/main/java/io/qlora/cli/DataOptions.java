@@ -26,7 +26,8 @@ final class DataOptions {
     @Option(
             names = "--max-length",
             paramLabel = "N",
-            description = "Tokens of a document; longer ones are cut (default: 1024 or the model's limit, the smaller).")
+            description =
+                    "Tokens of a document; longer ones are cut (default: 1024 or the model's limit, the smaller).")
     private Integer maxLength;
 
     @Option(

@@ -48,10 +48,7 @@ final class DoctorCommand implements Runnable {
                 Reporter.bytes(machine.memoryBytes()),
                 Reporter.bytes(machine.memoryAvailableBytes()),
                 Reporter.bytes(machine.maxHeapBytes()));
-        out.printf(
-                Locale.ROOT,
-                "            copying %.1f GB/s, measured now%n",
-                report.copyBytesPerSecond() * 1e-9);
+        out.printf(Locale.ROOT, "            copying %.1f GB/s, measured now%n", report.copyBytesPerSecond() * 1e-9);
         out.printf("GPU         %s%n", machine.gpu());
         out.printf("Tokenizer   %s%n", report.tokenizer());
         out.flush();

@@ -82,12 +82,7 @@ final class EvalCommand implements Callable<Integer> {
     private void print(Evaluation result, DataSet set) {
         if (json) {
             Report report = new Report(
-                    result.nll(),
-                    result.perplexity(),
-                    result.targets(),
-                    result.tokens(),
-                    set.size(),
-                    result.seconds());
+                    result.nll(), result.perplexity(), result.targets(), result.tokens(), set.size(), result.seconds());
             Json.print(report, spec.commandLine().getOut());
         } else {
             spec.commandLine().getOut().println(Reporter.describe(result));

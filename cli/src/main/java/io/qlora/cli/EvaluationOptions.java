@@ -19,10 +19,7 @@ final class EvaluationOptions {
             description = "Instead of --eval-data: hold out a share (below 1) or a number of the documents.")
     private Double split;
 
-    @Option(
-            names = "--eval-steps",
-            paramLabel = "N",
-            description = "Also measure every so many steps.")
+    @Option(names = "--eval-steps", paramLabel = "N", description = "Also measure every so many steps.")
     private Integer steps;
 
     /** Requires what can be seen without reading the files. */

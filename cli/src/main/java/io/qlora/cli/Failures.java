@@ -52,7 +52,8 @@ final class Failures {
             case CompletionException wrapper when wrapper.getCause() != null -> sentence(wrapper.getCause());
             case ExecutionException wrapper when wrapper.getCause() != null -> sentence(wrapper.getCause());
             case FileSystemException file -> file.getFile() + ": " + reason(file);
-            case OutOfMemoryError memory when isHeap(memory) ->
+            case OutOfMemoryError memory
+            when isHeap(memory) ->
                 "The Java heap is too small (" + memory.getMessage()
                         + "): give it more with java -Xmx, for example -Xmx8g";
             case OutOfMemoryError memory -> "There is not enough memory: " + orName(memory);

@@ -64,7 +64,9 @@ final class GenerateCommand implements Callable<Integer> {
                 generate(llama, tokenizer, ids, options);
             } catch (ArithmeticException e) {
                 throw new IllegalStateException(
-                        model.directory() + ": " + e.getMessage() + "; the weights of the model or the adapter are damaged", e);
+                        model.directory() + ": " + e.getMessage()
+                                + "; the weights of the model or the adapter are damaged",
+                        e);
             }
         }
         return 0;

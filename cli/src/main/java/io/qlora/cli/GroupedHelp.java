@@ -46,7 +46,7 @@ final class GroupedHelp {
                 groups.append(table(help, group));
             }
         });
-        return groups + heading(groups.isEmpty() ? null : "Reports:") + table(help, rest);
+        return groups + heading(groups.isEmpty() ? null : "General:") + table(help, rest);
     }
 
     private static String heading(String text) {

@@ -12,14 +12,13 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.TreeMap;
 import java.util.concurrent.Callable;
-import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -27,8 +26,13 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
 /** {@code qlora inspect}: what a directory or file is. */
-@Command(name = "inspect", description = "Says what a directory or file is: a model, an adapter, weights, or data.")
+@Command(
+        name = "inspect",
+        customSynopsis = "qlora inspect PATH [--tensors] [--json]",
+        description = "Says what a directory or file is: a model, an adapter, weights, or data.")
 final class InspectCommand implements Callable<Integer> {
+
+    private static final String BYTES = "bytes";
 
     @Parameters(arity = "1", paramLabel = "PATH", description = "A directory or file.")
     private Path path;
@@ -45,11 +49,14 @@ final class InspectCommand implements Callable<Integer> {
     /**
      * What was found.
      *
-     * @param kind model, adapter, checkpoint, weights or data
-     * @param facts name and value, in the order they are shown
-     * @param tensors name, type and shape of each, if asked for
+     * @param kind Llama model, PEFT adapter, checkpoint, safetensors or data
+     * @param facts by name, in the order they are shown
+     * @param tensors those in the file or directory; none unless asked for
      */
-    record Report(String path, String kind, Map<String, Object> facts, List<String> tensors) {}
+    record Report(String path, String kind, Map<String, Object> facts, List<Tensor> tensors) {}
+
+    /** A tensor in a file. */
+    record Tensor(String name, String dtype, long[] shape, long bytes) {}
 
     @Override
     public Integer call() throws IOException {
@@ -57,18 +64,33 @@ final class InspectCommand implements Callable<Integer> {
             throw new UsageException(path + ": there is no such file or directory");
         }
         Report report = Files.isDirectory(path) ? directory() : file();
-        PrintWriter out = spec.commandLine().getOut();
         if (json) {
-            Json.print(report, out);
-            return 0;
+            Json.print(report, spec.commandLine().getOut());
+        } else {
+            print(report, spec.commandLine().getOut());
         }
+        return 0;
+    }
+
+    private static void print(Report report, PrintWriter out) {
         out.printf("%s: %s%n", report.path, report.kind);
         int width =
-                report.facts.keySet().stream().mapToInt(String::length).max().orElse(0);
-        report.facts.forEach((name, value) -> out.printf("  %-" + width + "s  %s%n", name, value));
-        report.tensors.forEach(tensor -> out.printf("  %s%n", tensor));
+                report.facts.keySet().stream().mapToInt(String::length).max().orElse(1);
+        report.facts.forEach((name, value) ->
+                out.printf(Locale.ROOT, "  %-" + width + "s  %s%n", name.replace('_', ' '), text(name, value)));
+        for (Tensor tensor : report.tensors) {
+            out.printf("  %-4s %s %s%n", tensor.dtype, tensor.name, Arrays.toString(tensor.shape));
+        }
         out.flush();
-        return 0;
+    }
+
+    private static String text(String name, Object value) {
+        return switch (value) {
+            case Long number when name.equals(BYTES) -> Reporter.bytes(number);
+            case Long number -> String.format(Locale.ROOT, "%,d", number);
+            case JsonNode node when node.isValueNode() -> node.asText();
+            default -> value.toString();
+        };
     }
 
     private Report directory() throws IOException {
@@ -78,87 +100,92 @@ final class InspectCommand implements Callable<Integer> {
         if (Files.exists(path.resolve("config.json"))) {
             return model();
         }
-        throw new UsageException(path + ": neither a model (config.json) nor an adapter (adapter_config.json)");
+        throw new UsageException(
+                path + ": expected a model (config.json) or an adapter (adapter_config.json), found neither");
     }
 
     private Report model() throws IOException {
         LlamaConfig config = LlamaConfig.read(path);
-        Facts facts = new Facts();
-        facts.put("layers", config.numHiddenLayers());
-        facts.put("hidden size", config.hiddenSize());
-        facts.put("feed-forward size", config.intermediateSize());
-        facts.put(
-                "heads",
-                config.numAttentionHeads() + " (" + config.numKeyValueHeads() + " key/value) of " + config.headDim());
-        facts.put("vocabulary", config.vocabSize());
-        facts.put("longest document", config.maxPositionEmbeddings());
-        facts.put("output head", config.tieWordEmbeddings() ? "tied to the embedding" : "its own");
+        Map<String, Object> facts = new LinkedHashMap<>();
+        facts.put("layers", (long) config.numHiddenLayers());
+        facts.put("hidden_size", (long) config.hiddenSize());
+        facts.put("feed_forward_size", (long) config.intermediateSize());
+        facts.put("heads", (long) config.numAttentionHeads());
+        facts.put("key_value_heads", (long) config.numKeyValueHeads());
+        facts.put("head_size", (long) config.headDim());
+        facts.put("vocabulary", (long) config.vocabSize());
+        facts.put("longest_document", (long) config.maxPositionEmbeddings());
+        facts.put("output_head", config.tieWordEmbeddings() ? "tied to the embedding" : "its own");
+        facts.put("quantization", config.bitsAndBytes() == null ? "none" : "nf4, as bitsandbytes stores it");
         try (ShardedSafetensors weights = ShardedSafetensors.open(path)) {
-            return report("a Llama model", facts, weights.entries());
+            facts.put("files", (long) weights.files().size());
+            return report("Llama model", facts, weights.entries());
         }
     }
 
     private Report adapter() throws IOException {
         JsonNode config = JsonFiles.readObject(path.resolve("adapter_config.json"));
-        Facts facts = new Facts();
-        for (String key :
-                List.of("peft_type", "base_model_name_or_path", "r", "lora_alpha", "lora_dropout", "use_rslora")) {
+        Map<String, Object> facts = new LinkedHashMap<>();
+        for (String key : List.of(
+                "peft_type",
+                "base_model_name_or_path",
+                "r",
+                "lora_alpha",
+                "lora_dropout",
+                "use_rslora",
+                "target_modules")) {
             if (config.hasNonNull(key)) {
-                facts.put(key, config.get(key).asText());
+                facts.put(key, config.get(key));
             }
         }
-        facts.put("target_modules", config.path("target_modules"));
         Path state = path.resolve("trainer_state.json");
         boolean checkpoint = Files.exists(state);
         if (checkpoint) {
             facts.put("step", JsonFiles.readObject(state).path("global_step").asLong());
         }
         try (SafetensorsFile file = SafetensorsFile.open(path.resolve("adapter_model.safetensors"))) {
-            return report(checkpoint ? "a checkpoint of a run" : "a PEFT adapter", facts, file.entries());
+            return report(checkpoint ? "checkpoint of a run" : "PEFT adapter", facts, file.entries());
         }
     }
 
     private Report file() throws IOException {
-        String name = path.getFileName().toString().toLowerCase(Locale.ROOT);
-        if (name.endsWith(".safetensors")) {
+        Map<String, Object> facts = new LinkedHashMap<>();
+        if (path.getFileName().toString().toLowerCase(Locale.ROOT).endsWith(".safetensors")) {
             try (SafetensorsFile file = SafetensorsFile.open(path)) {
-                Facts facts = new Facts();
-                file.metadata().forEach(facts::put);
+                facts.putAll(file.metadata());
                 return report("safetensors", facts, file.entries());
             }
         }
         List<Row> rows = DataFile.read(path);
-        Facts facts = new Facts();
-        facts.put("records", rows.size());
-        rows.stream()
-                .collect(Collectors.groupingBy(
-                        row -> row.content() instanceof Row.Text ? "texts" : "prompts with completions",
-                        TreeMap::new,
-                        Collectors.counting()))
-                .forEach(facts::put);
-        return new Report(path.toString(), "data", facts.map, List.of());
+        long texts =
+                rows.stream().filter(row -> row.content() instanceof Row.Text).count();
+        facts.put("records", (long) rows.size());
+        facts.put("texts", texts);
+        facts.put("prompts_with_completions", rows.size() - texts);
+        return new Report(path.toString(), "data", facts, List.of());
     }
 
-    private Report report(String kind, Facts facts, Collection<TensorEntry> entries) {
-        long elements =
-                entries.stream().mapToLong(entry -> entry.shape().size()).sum();
-        long bytes = entries.stream().mapToLong(TensorEntry::bytes).sum();
-        String types =
-                entries.stream().map(TensorEntry::dtype).distinct().sorted().collect(Collectors.joining(", "));
-        facts.put("tensors", entries.size() + " of " + types);
-        facts.put("elements", String.format(Locale.ROOT, "%,d", elements));
-        facts.put("size", Reporter.bytes(bytes));
-        List<String> list =
-                tensors ? entries.stream().map(TensorEntry::toString).toList() : List.<String>of();
-        return new Report(path.toString(), kind, facts.map, list);
+    private Report report(String kind, Map<String, Object> facts, Collection<TensorEntry> entries) {
+        facts.put("tensors", (long) entries.size());
+        facts.put(
+                "types",
+                String.join(
+                        ", ",
+                        entries.stream()
+                                .map(TensorEntry::dtype)
+                                .distinct()
+                                .sorted()
+                                .toList()));
+        facts.put(
+                "elements",
+                entries.stream().mapToLong(entry -> entry.shape().size()).sum());
+        facts.put(BYTES, entries.stream().mapToLong(TensorEntry::bytes).sum());
+        List<Tensor> list =
+                tensors ? entries.stream().map(InspectCommand::describe).toList() : List.<Tensor>of();
+        return new Report(path.toString(), kind, facts, list);
     }
 
-    /** Names and values in their order. */
-    private static final class Facts {
-        private final Map<String, Object> map = new LinkedHashMap<>();
-
-        void put(String name, Object value) {
-            map.put(name, value);
-        }
+    private static Tensor describe(TensorEntry entry) {
+        return new Tensor(entry.name(), entry.dtype(), entry.shape().dims(), entry.bytes());
     }
 }

@@ -79,8 +79,9 @@ record Machine(
     /** As in the first line of a run: what runs where. */
     String summary(int threads) {
         String vectors = vectorModule ? vectorBits + "-bit vectors" : "no vectors, so slow (see qlora doctor)";
-        return "qlora    JDK " + jdk + ", CPU with " + threads + (threads == 1 ? " thread" : " threads") + " and " + vectors
-                + ", " + gpu;
+        String version = jdk.replaceFirst("[-+].*", ""); // without the build
+        String computing = threads + (threads == 1 ? " thread, " : " threads, ") + vectors;
+        return "qlora    JDK " + version + ", " + computing + ", " + gpu;
     }
 
     /** The most memory that this process has had resident so far, bytes; 0 where the system does not tell. */

@@ -1,9 +1,14 @@
 package io.qlora.cli;
 
+import java.util.Arrays;
 import java.util.OptionalInt;
+import java.util.regex.Pattern;
 
 /** The entry of {@code qlora-engine.jar}. */
 public final class Main {
+
+    /** An option as Python spells it, perhaps with its value. */
+    private static final Pattern PYTHON_OPTION = Pattern.compile("--[a-z]+(_[a-z]+)+(=.*)?", Pattern.DOTALL);
 
     private Main() {}
 
@@ -20,6 +25,20 @@ public final class Main {
     static int run(String... args) {
         // The tokenizer's library would otherwise look on the network for a build of itself with CUDA.
         System.setProperty("ai.djl.offline", "true");
-        return QloraCommand.commandLine().execute(args);
+        Warnings.install();
+        return QloraCommand.commandLine().execute(dashed(args));
+    }
+
+    /** Takes {@code --lora_r}, as PEFT and TRL also have it, for {@code --lora-r}. */
+    static String[] dashed(String... args) {
+        return Arrays.stream(args)
+                .map(arg -> PYTHON_OPTION.matcher(arg).matches() ? dashed(arg) : arg)
+                .toArray(String[]::new);
+    }
+
+    private static String dashed(String option) {
+        int value = option.indexOf('=');
+        String name = value < 0 ? option : option.substring(0, value);
+        return name.replace('_', '-') + option.substring(name.length());
     }
 }

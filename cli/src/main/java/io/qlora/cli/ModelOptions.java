@@ -39,7 +39,8 @@ final class ModelOptions {
     /** Requires what can be seen without reading the model. */
     void check() {
         Paths.requireModel(directory);
-        UsageException.require(threads >= 1 && threads <= MOST_THREADS, "--threads", "from 1 to " + MOST_THREADS, threads);
+        UsageException.require(
+                threads >= 1 && threads <= MOST_THREADS, "--threads", "from 1 to " + MOST_THREADS, threads);
         if (quantization == LoadOptions.Quantization.NONE && Boolean.TRUE.equals(doubleQuant)) {
             throw new UsageException("--double-quant is of nf4, it and --quantization none exclude each other");
         }

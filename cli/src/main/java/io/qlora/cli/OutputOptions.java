@@ -31,7 +31,8 @@ final class OutputOptions {
             names = "--logging-steps",
             defaultValue = "10",
             paramLabel = "N",
-            description = "Where there is no terminal: say how it goes every so many steps (default: ${DEFAULT-VALUE}).")
+            description =
+                    "Where there is no terminal: say how it goes every so many steps (default: ${DEFAULT-VALUE}).")
     private int loggingSteps;
 
     /** Requires what can be seen from outside. */

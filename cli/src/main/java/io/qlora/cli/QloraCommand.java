@@ -28,7 +28,12 @@ import picocli.CommandLine.Spec;
         scope = ScopeType.INHERIT,
         sortOptions = false,
         exitCodeListHeading = "%nExit codes:%n",
-        exitCodeList = {"0:done", "1:it failed, for the reason given", "2:wrong use"})
+        exitCodeList = {
+            "0:done",
+            "1:it failed, for the reason given",
+            "2:wrong use",
+            "130:stopped by Ctrl-C; what was learnt is saved"
+        })
 final class QloraCommand implements Runnable {
 
     @Option(
@@ -45,10 +50,10 @@ final class QloraCommand implements Runnable {
         QloraCommand root = new QloraCommand();
         CommandLine command = new CommandLine(root);
         GroupedHelp.install(command);
-        return command
+        return command.setExpandAtFiles(false) // a prompt may begin with @
                 .setCaseInsensitiveEnumValuesAllowed(true)
                 .setParameterExceptionHandler((e, args) -> Failures.wrongUse(e))
-                .setExecutionExceptionHandler((e, command, parsed) -> Failures.failed(e, command, root.verbose))
+                .setExecutionExceptionHandler((e, failed, parsed) -> Failures.failed(e, failed, root.verbose))
                 .setExecutionStrategy(parsed -> {
                     try {
                         return new CommandLine.RunLast().execute(parsed);

@@ -9,8 +9,10 @@ import io.qlora.trainer.data.DataSet;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
 import me.tongfei.progressbar.ProgressBarStyle;
@@ -32,14 +34,15 @@ final class Reporter implements TrainingListener, AutoCloseable {
     private final boolean terminal;
     private final int loggingSteps;
     private ProgressBar bar;
+    private final Instant began = Instant.now();
     private double tokensPerSecond; // a moving average
-    private double secondsPerStep; // a moving average
+    private volatile double secondsPerStep; // a moving average; read by the progress bar's thread, too
     private double lossSince; // the last line
     private int stepsSince;
 
     Reporter(CommandLine command, boolean json, int loggingSteps) {
         this.out = json ? command.getErr() : command.getOut();
-        this.terminal = System.console() != null && System.console().isTerminal();
+        this.terminal = TerminalLine.isPresent();
         this.loggingSteps = loggingSteps;
     }
 
@@ -68,8 +71,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
             String more = dropped.size() > NAMED ? " and " + (dropped.size() - NAMED) + " more" : "";
             line(
                     "         left out, no target within the maximal length: %s%s",
-                    String.join("; ", dropped.subList(0, Math.min(NAMED, dropped.size()))),
-                    more);
+                    String.join("; ", dropped.subList(0, Math.min(NAMED, dropped.size()))), more);
         }
     }
 
@@ -82,9 +84,8 @@ final class Reporter implements TrainingListener, AutoCloseable {
 
     @Override
     public synchronized void onStep(StepReport report) {
-        double rate = report.tokens() / report.seconds();
-        tokensPerSecond += (tokensPerSecond == 0 ? 1 : NEW) * (rate - tokensPerSecond);
-        secondsPerStep += (secondsPerStep == 0 ? 1 : NEW) * (report.seconds() - secondsPerStep);
+        tokensPerSecond = average(tokensPerSecond, report.tokens() / report.seconds());
+        secondsPerStep = average(secondsPerStep, report.seconds());
         if (terminal) {
             progress(report);
             return;
@@ -106,6 +107,15 @@ final class Reporter implements TrainingListener, AutoCloseable {
         }
     }
 
+    private static double average(double before, double now) {
+        return before == 0 ? now : (1 - NEW) * before + NEW * now;
+    }
+
+    /** Asked by the progress bar's thread, for which its closing waits: not synchronized. */
+    private Duration left(long steps) {
+        return Duration.ofMillis(Math.round(steps * secondsPerStep * 1000));
+    }
+
     private void progress(StepReport report) {
         if (bar == null) {
             bar = new ProgressBarBuilder()
@@ -113,19 +123,18 @@ final class Reporter implements TrainingListener, AutoCloseable {
                     .setInitialMax(report.totalSteps())
                     .setStyle(ProgressBarStyle.UNICODE_BLOCK)
                     .setUpdateIntervalMillis(200)
-                    .startsFrom(report.step() - 1, Duration.ZERO)
+                    .startsFrom(report.step() - 1, Duration.between(began, Instant.now()))
+                    .setConsumer(new TerminalLine(System.err))
+                    .setEtaFunction(state -> Optional.of(left(state.getMax() - state.getCurrent())))
                     .build();
         }
         bar.stepTo(report.step());
         bar.setExtraMessage(String.format(Locale.ROOT, " loss %.3f, %.0f tokens/s", report.loss(), tokensPerSecond));
-        if (report.step() == report.totalSteps()) {
-            close();
-        }
     }
 
     @Override
     public void onEvaluation(long step, Evaluation evaluation) {
-        line("%s  %s", step == 0 ? "before training" : "after step " + step, describe(evaluation));
+        line("eval at step %d  %s", step, describe(evaluation));
     }
 
     @Override
@@ -137,7 +146,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
     static String describe(Evaluation evaluation) {
         return String.format(
                 Locale.ROOT,
-                "evaluation loss %.4f nats per target token, perplexity %.2f (%d targets)",
+                "%.4f nats per target token, perplexity %.2f (%,d targets)",
                 evaluation.nll(),
                 evaluation.perplexity(),
                 evaluation.targets());

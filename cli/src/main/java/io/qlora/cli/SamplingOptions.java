@@ -19,7 +19,8 @@ final class SamplingOptions {
             names = "--temperature",
             defaultValue = "0",
             paramLabel = "X",
-            description = "Draw tokens, from logits divided by this; 0 takes the likeliest (default: ${DEFAULT-VALUE}).")
+            description =
+                    "Draw tokens, from logits divided by this; 0 takes the likeliest (default: ${DEFAULT-VALUE}).")
     private double temperature;
 
     @Option(
@@ -44,8 +45,9 @@ final class SamplingOptions {
         UsageException.require(topK == null || topK >= 0, "--top-k", "at least 0", topK);
         UsageException.require(topP == null || (topP > 0 && topP <= 1), "--top-p", "above 0 and at most 1", topP);
         if (temperature == 0 && (topK != null || topP != null)) {
-            throw new UsageException("--top-k and --top-p say what to draw from, but at --temperature 0 nothing is drawn:"
-                    + " give a --temperature above 0");
+            throw new UsageException(
+                    "--top-k and --top-p say what to draw from, but at --temperature 0 nothing is drawn:"
+                            + " give a --temperature above 0");
         }
         return GenerationOptions.builder()
                 .maxNewTokens(maxNewTokens)

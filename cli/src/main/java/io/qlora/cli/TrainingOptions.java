@@ -11,10 +11,7 @@ final class TrainingOptions {
 
     private static final double EPOCHS = 3;
 
-    @Option(
-            names = "--num-train-epochs",
-            paramLabel = "X",
-            description = "Passes over the data (default: 3).")
+    @Option(names = "--num-train-epochs", paramLabel = "X", description = "Passes over the data (default: 3).")
     private Double epochs;
 
     @Option(names = "--max-steps", paramLabel = "N", description = "Instead of --num-train-epochs: optimizer steps.")

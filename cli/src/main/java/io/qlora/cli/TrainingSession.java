@@ -82,7 +82,9 @@ final class TrainingSession implements TrainingListener {
         MemoryPlan plan = run.plan();
         reporter.line(
                 "model    %s, %,d parameters, %s",
-                Reporter.name(options.model()), plan.modelParameters(), Reporter.describe(run.config(), options.load()));
+                Reporter.name(options.model()),
+                plan.modelParameters(),
+                Reporter.describe(run.config(), options.load()));
         reporter.announce(run.train(), "data    ", "");
         if (run.eval() != null) {
             reporter.announce(run.eval(), "        ", " to measure on");
@@ -117,13 +119,11 @@ final class TrainingSession implements TrainingListener {
                 reporter.line("stopped before the first step: nothing was learnt, nothing is saved");
             } else {
                 reporter.line(
-                        "%s in %s, adapter in %s, picture of the loss in %s",
-                        outcome.stopped()
-                                ? "stopped after step " + outcome.steps()
-                                : "trained " + outcome.steps() + " steps",
-                        Reporter.time(seconds),
-                        options.output(),
-                        draw());
+                        outcome.stopped() ? "stopped after step %,d of %,d, %s" : "trained %,d of %,d steps in %s",
+                        outcome.steps(),
+                        run.totalSteps(),
+                        Reporter.time(seconds));
+                reporter.line("adapter  %s%npicture  %s", options.output(), draw());
             }
             return report(outcome);
         } catch (NonFiniteException e) {
@@ -164,7 +164,8 @@ final class TrainingSession implements TrainingListener {
             }
         }
         Path picture = options.output().resolve("loss.svg");
-        AtomicFiles.write(picture, LossChart.draw("Fine-tuning " + Reporter.name(options.model()), training, evaluation));
+        AtomicFiles.write(
+                picture, LossChart.draw("Fine-tuning " + Reporter.name(options.model()), training, evaluation));
         return picture;
     }
 

@@ -11,6 +11,7 @@ import io.qlora.engine.tensor.DType;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaModel;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -56,7 +57,7 @@ class AnnouncedMemoryIT {
             peak = Math.max(peak, highWater(process.pid()));
             Thread.sleep(20);
         }
-        String report = new String(process.getInputStream().readAllBytes());
+        String report = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertEquals(0, process.waitFor(), () -> errorsIn(errors));
         JsonNode planned = new JsonMapper().readTree(report).get("planned_bytes");
         double share = (double) peak / planned.asLong();

@@ -8,8 +8,8 @@ import io.qlora.engine.nn.AdaptableLinear;
 import io.qlora.engine.nn.LinearAdapter;
 import io.qlora.engine.nn.StepKey;
 import io.qlora.engine.ops.Sequences;
-import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.engine.tensor.DenseWeight;
+import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.engine.tensor.Weight;
 import io.qlora.llama.LlamaModel;
@@ -94,9 +94,7 @@ final class FiniteProbe {
             if (found == null && !finite(x)) {
                 found = finite(model.embedding()) ? "the input of " + linear.name() : "the embedding's weight";
             }
-            Tensor y = inner == null
-                    ? WeightLinear.apply(tape, x, base)
-                    : inner.apply(tape, x, base, sequences, step);
+            Tensor y = inner == null ? WeightLinear.apply(tape, x, base) : inner.apply(tape, x, base, sequences, step);
             if (found == null && !finite(y)) {
                 found = finite(base) ? "the output of " + linear.name() : linear.name() + ".weight";
             }

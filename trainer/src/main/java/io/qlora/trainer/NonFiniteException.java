@@ -48,7 +48,9 @@ public final class NonFiniteException extends RuntimeException {
     /** An evaluation failed in which nothing had been trained. */
     static NonFiniteException inEvaluation(Finding finding) {
         return new NonFiniteException(
-                "evaluation: " + finding + "; the weights of the model or the adapter are damaged: get them again", 0, 0);
+                "evaluation: " + finding + "; the weights of the model or the adapter are damaged: get them again",
+                0,
+                0);
     }
 
     /** The optimizer step, counted from 1; 0 if nothing had been trained. */

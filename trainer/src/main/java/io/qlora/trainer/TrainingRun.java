@@ -105,7 +105,9 @@ public final class TrainingRun {
         try (Stream<Path> entries = Files.list(output)) {
             if (!resumed && entries.findAny().isPresent()) {
                 throw new IllegalArgumentException("--output " + output + ": the directory is not empty; name another"
-                        + (checkpoint == null ? ", or go on with --resume-from-checkpoint" : " than the checkpoint's own"));
+                        + (checkpoint == null
+                                ? ", or go on with --resume-from-checkpoint"
+                                : " than the checkpoint's own"));
             }
         }
     }

@@ -199,7 +199,7 @@ class TrainingRunTest {
             }
         });
         assertEquals(taken[0], run.plan().weights());
-        assertEquals(run.plan().trainable() * 8, run.plan().adapter());
+        assertEquals(run.plan().trainable() * 12, run.plan().adapter());
         assertEquals(run.plan().trainable() * 8, run.plan().optimizer());
         assertTrue(run.plan().activations() > 0);
     }

@@ -26,12 +26,10 @@ public final class NvccBuild {
     private static final int PARALLEL = 2;
 
     private final CodeCache cache;
-    private final Path folder;
     private final String version;
 
-    private NvccBuild(Path folder, Path cache) throws IOException {
+    private NvccBuild(Path cache) throws IOException {
         this.cache = new CodeCache(cache);
-        this.folder = folder;
         this.version = run(List.of("nvcc", "--version"));
     }
 
@@ -48,7 +46,7 @@ public final class NvccBuild {
             return;
         }
         Path folder = Path.of(arguments[0]);
-        NvccBuild build = new NvccBuild(folder, Path.of(arguments[1]));
+        NvccBuild build = new NvccBuild(Path.of(arguments[1]));
         List<Future<?>> units = new ArrayList<>();
         try (ExecutorService workers = Executors.newFixedThreadPool(PARALLEL)) {
             for (String unit : KernelSources.UNITS) {

@@ -14,7 +14,7 @@ struct Slot {
 extern "C" __global__ void __launch_bounds__(256)
     adam_w(const Slot *slots, float mean_weight, float square_decay, float square_weight, float square_correction, float epsilon,
            float gradient_scale) {
-    Slot slot = slots[blockIdx.y];
+    const Slot &slot = slots[blockIdx.y]; // not copied: sm_100 would spill it
     for (i64 i = global_thread(); i < slot.size; i += (i64)gridDim.x * blockDim.x) {
         float g = slot.gradient[i] * gradient_scale;
         float m = slot.mean[i], v = slot.square[i];
@@ -22,7 +22,8 @@ extern "C" __global__ void __launch_bounds__(256)
         v = square_decay * v + square_weight * g * g;
         slot.mean[i] = m;
         slot.square[i] = v;
-        slot.value[i] = slot.value[i] * slot.keep - slot.step * (m / (sqrtf(v) / square_correction + epsilon));
+        float denominator = sqrtf(v) / square_correction + epsilon;
+        slot.value[i] = slot.value[i] * slot.keep - slot.step * (m / denominator);
     }
 }
 CUEMU_EXPORT(adam_w)

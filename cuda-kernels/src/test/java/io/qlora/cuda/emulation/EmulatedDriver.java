@@ -16,7 +16,7 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * A card that is the CPU: memory is the C library's, fresh memory is full of NaN, and a kernel is run by {@code cuemu.h} to
+ * A card that is the CPU: memory is {@code cuemu.h}'s, fresh memory is full of NaN, and a kernel is run by {@code cuemu.h} to
  * its end before the launch returns. One driver at a time in a process may launch.
  */
 public final class EmulatedDriver implements CudaDriver {
@@ -27,7 +27,6 @@ public final class EmulatedDriver implements CudaDriver {
     private static final int MOST_SHARED_BYTES = 227 << 10;
     private static final int MOST_SHARED_WITHOUT_ASKING = 48 << 10;
     private static final int MOST_BLOCKS_YZ = 65535;
-    private static final int ALIGNMENT = 256;
     private static final int INVALID_VALUE = 1;
     private static final int LAUNCH_FAILED = 719;
 
@@ -38,7 +37,7 @@ public final class EmulatedDriver implements CudaDriver {
     private final SymbolLookup library;
     private final long capacity;
     private final MethodHandle launcher;
-    private final MethodHandle align;
+    private final MethodHandle take;
     private final MethodHandle release;
     private final Map<Long, Long> allocated = new HashMap<>(); // address -> bytes
     private final Map<Long, Kernel> functions = new HashMap<>();
@@ -58,11 +57,9 @@ public final class EmulatedDriver implements CudaDriver {
         FunctionDescriptor launch = FunctionDescriptor.of(
                 ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.JAVA_LONG, ValueLayout.ADDRESS);
         this.launcher = linker.downcallHandle(launch);
-        SymbolLookup libc = linker.defaultLookup();
-        this.align = linker.downcallHandle(
-                libc.findOrThrow("posix_memalign"),
-                FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ADDRESS, ADDRESS));
-        this.release = linker.downcallHandle(libc.findOrThrow("free"), FunctionDescriptor.ofVoid(ADDRESS));
+        this.take = linker.downcallHandle(
+                library.findOrThrow("cuemu_allocate"), FunctionDescriptor.of(ADDRESS, ADDRESS));
+        this.release = linker.downcallHandle(library.findOrThrow("cuemu_free"), FunctionDescriptor.ofVoid(ADDRESS));
         call(
                 linker.downcallHandle(
                         library.findOrThrow("cuemu_order"), FunctionDescriptor.ofVoid(ValueLayout.JAVA_INT)),
@@ -176,17 +173,14 @@ public final class EmulatedDriver implements CudaDriver {
         if (used + bytes > capacity) {
             throw CudaException.of("cuMemAlloc", OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory");
         }
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment address = arena.allocate(ADDRESS);
-            if ((int) call(align, address, (long) ALIGNMENT, bytes) != 0) {
-                throw new OutOfMemoryError("the emulated card");
-            }
-            long at = address.get(ADDRESS, 0);
-            memory(at, bytes).fill((byte) 0xff);
-            allocated.put(at, bytes);
-            used += bytes;
-            return at;
+        long address = (long) call(take, bytes);
+        if (address == 0) {
+            throw new OutOfMemoryError("the emulated card");
         }
+        memory(address, bytes).fill((byte) 0xff);
+        allocated.put(address, bytes);
+        used += bytes;
+        return address;
     }
 
     @Override

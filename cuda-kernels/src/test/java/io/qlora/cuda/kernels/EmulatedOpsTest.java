@@ -9,6 +9,7 @@ import io.qlora.engine.ops.Linear;
 import io.qlora.engine.ops.LinearCrossEntropy;
 import io.qlora.engine.ops.testing.OnCard;
 import io.qlora.engine.ops.testing.OpCase;
+import io.qlora.engine.tensor.DType;
 import io.qlora.lora.LoraLinear;
 import io.qlora.nf4.Nf4Linear;
 import java.util.Set;
@@ -60,7 +61,7 @@ class EmulatedOpsTest {
     @TestFactory
     Stream<DynamicTest> everyOpAgreesWithTheScalarKernelsInBfloat16() {
         return cases().map(test -> DynamicTest.dynamicTest(
-                test.toString(), () -> OnCard.assertAgrees(test, new HalfDevice(device(0)), BFLOAT16_ACTIVATIONS)));
+                test.toString(), () -> OnCard.assertAgrees(test, new ApartDevice(device(0), DType.BF16), BFLOAT16_ACTIVATIONS)));
     }
 
     private static Stream<OpCase> cases() {

@@ -2,7 +2,6 @@ package io.qlora.engine.cpu;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.qlora.engine.ops.testing.FmaPeak;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.URISyntaxException;
@@ -48,8 +47,7 @@ class MicroKernelSpeedTest {
     }
 
     private static String run(List<String> command) throws IOException, InterruptedException {
-        Process process =
-                new ProcessBuilder(command).redirectErrorStream(true).start();
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
         try (InputStream output = process.getInputStream()) {
             String text = new String(output.readAllBytes(), StandardCharsets.UTF_8);
             assertTrue(process.waitFor() == 0, text);

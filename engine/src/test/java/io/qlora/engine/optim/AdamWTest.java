@@ -32,7 +32,10 @@ class AdamWTest extends OpTest {
     @Override
     public List<OpCase> cases() {
         return List.of(
-                steps("its usual betas", 16_411, new AdamW.Options(0.9, 0.999, 1e-8, 0.01)), // two pieces, the second short
+                steps(
+                        "its usual betas",
+                        16_411,
+                        new AdamW.Options(0.9, 0.999, 1e-8, 0.01)), // two pieces, the second short
                 steps(
                         "a short memory, where the mean starts from the gradient",
                         16_411,

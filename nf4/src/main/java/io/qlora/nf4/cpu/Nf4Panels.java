@@ -89,14 +89,9 @@ public final class Nf4Panels {
             int[] words = scratch.ints(kc * (WORDS + 1));
             int bounds = kc * WORDS; // in words: where the scale changes, by row
             float[] scales = scratch.floats(2 * kc);
+            stage(k0, kc, n0, nr, words);
             for (int k = 0; k < kc; k++) {
-                long from = (long) (k0 + k) * w.in + n0;
-                if (nr == NR && from % 2 == 0) {
-                    PanelDecoder.stageRow(w.codes, from / 2, words, k * WORDS);
-                } else {
-                    w.stage(from, nr, words, k * WORDS);
-                }
-                scales[k] = w.scale(from / BLOCK);
+                scales[k] = w.scale(((long) (k0 + k) * w.in + n0) / BLOCK);
             }
             if (w.in % BLOCK == 0) {
                 PanelDecoder.rows(words, scales, kc, panel);
@@ -113,6 +108,16 @@ public final class Nf4Panels {
                 for (int k = 0; k < kc; k++) {
                     Arrays.fill(panel, k * NR + nr, (k + 1) * NR, 0f);
                 }
+            }
+        }
+
+        private void stage(int k0, int kc, int n0, int nr, int[] words) {
+            if (nr == NR && w.in % 2 == 0) {
+                PanelDecoder.stageRows(w.codes, ((long) k0 * w.in + n0) / 2, w.in / 2, kc, words);
+                return;
+            }
+            for (int k = 0; k < kc; k++) {
+                w.stage((long) (k0 + k) * w.in + n0, nr, words, k * WORDS);
             }
         }
     }

@@ -75,7 +75,8 @@ final class Nf4RowProduct {
             for (int n = task * ROWS; n < Math.min(w.out, (task + 1) * ROWS); n++) {
                 float[] staged = whole ? scales(w, n) : row(w, n);
                 for (int m = 0; m < rows; m++) {
-                    float sum = whole ? dot(w.codes, (long) n * w.in / 2, staged, xs[m], w.in) : dot(staged, xs[m], w.in);
+                    float sum =
+                            whole ? dot(w.codes, (long) n * w.in / 2, staged, xs[m], w.in) : dot(staged, xs[m], w.in);
                     ys.setAtIndex(FLOAT, (long) m * w.out + n, sum);
                 }
             }

@@ -84,12 +84,15 @@ final class PanelDecoder {
         return IntVector.fromArray(INTS, words, (column + k % WIDTH) * stride + k / WIDTH * WIDTH);
     }
 
-    /** Copies the words of a row of the panel. */
-    static void stageRow(MemorySegment codes, long offset, int[] words, int at) {
-        if (WIDTH >= 8) {
-            IntVector.fromMemorySegment(ROW, codes, offset, ORDER).intoArray(words, at);
-        } else {
-            words[at] = codes.get(ValueLayout.JAVA_INT_UNALIGNED, offset);
+    /** Gathers the words of a panel's rows, which start {@code stride} bytes apart. */
+    static void stageRows(MemorySegment codes, long offset, long stride, int depth, int[] words) {
+        for (int k = 0; k < depth; k++) {
+            if (WIDTH >= 8) {
+                IntVector.fromMemorySegment(ROW, codes, offset + k * stride, ORDER)
+                        .intoArray(words, k * WORDS);
+            } else {
+                words[k] = codes.get(ValueLayout.JAVA_INT_UNALIGNED, offset + k * stride);
+            }
         }
     }
 

@@ -156,7 +156,8 @@ public record KernelWork(double flops, double bytes) {
         for (Object operand : operands) {
             bytes += switch (operand) {
                 case Tensor tensor -> tensor.byteSize();
-                case Grad grad -> (grad.accumulate() ? 2.0 : 1.0) * grad.tensor().byteSize();
+                case Grad grad ->
+                    (grad.accumulate() ? 2.0 : 1.0) * grad.tensor().byteSize();
                 case Weight weight -> weight.byteSize();
                 case List<?> list -> bytes(list.toArray());
                 case null, default -> 0;

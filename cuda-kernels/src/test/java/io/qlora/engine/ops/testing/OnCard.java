@@ -77,6 +77,11 @@ public final class OnCard {
         }
     }
 
+    /** Runs a case forward and backward, whatever comes out. */
+    public static void run(OpCase test, Device device) {
+        new OpRun(test, device).run();
+    }
+
     /**
      * Fails unless outputs and gradients on {@code device}, alone and on top of gradients that are there, are within {@code
      * share} of the tensor's largest magnitude of what the CPU's scalar kernels give; and unless two runs give the same bits.

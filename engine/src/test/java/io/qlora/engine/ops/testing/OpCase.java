@@ -221,6 +221,11 @@ public final class OpCase {
         return contracts;
     }
 
+    /** Whether there is anything that a gradient is asked of. */
+    public boolean hasGradient() {
+        return !leaves().isEmpty();
+    }
+
     List<Input> inputs() {
         return inputs;
     }

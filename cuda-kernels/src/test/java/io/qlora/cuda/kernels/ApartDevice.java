@@ -25,10 +25,11 @@ import java.lang.reflect.Proxy;
 import java.util.Map;
 
 /**
- * A card whose activations are float32 to the ops and bfloat16 to the kernels: every kernel is given rounded copies of its
- * activations, and what it writes is widened again. So the cases that are written for float32 show the bfloat16 kernels.
+ * A card whose activations are float32 to the ops and of another type to the kernels: every kernel is given copies of its
+ * activations, rounded, each in memory of its own, and what it writes is copied back. So the cases that are written for
+ * float32 show the bfloat16 kernels, and AddressSanitizer sees where a tensor ends.
  */
-final class HalfDevice extends Device {
+public final class ApartDevice extends Device {
 
     /** The activations among a contract's parameters: i is read, o is written, b both; a gradient is written or added to. */
     private static final Map<Class<?>, Map<String, String>> ACTIVATIONS = Map.ofEntries(
@@ -46,55 +47,58 @@ final class HalfDevice extends Device {
             Map.entry(LinearCrossEntropy.Kernel.class, Map.of("nll", "b----", "scatter", "---o")));
 
     private final CudaDevice card;
+    private final DType activations;
     private final CudaCast cast;
 
-    HalfDevice(CudaDevice card) {
+    /** Kernels of this card are given activations of this type. */
+    public ApartDevice(CudaDevice card, DType activations) {
         this.card = card;
+        this.activations = activations;
         this.cast = new CudaCast(card);
     }
 
     @Override
     public <K> K kernel(Class<K> contract) {
         K kernel = card.kernel(contract);
-        Map<String, String> activations = ACTIVATIONS.get(contract);
-        if (activations == null) {
+        Map<String, String> parameters = ACTIVATIONS.get(contract);
+        if (parameters == null) {
             return kernel;
         }
         return contract.cast(Proxy.newProxyInstance(
                 contract.getClassLoader(), new Class<?>[] {contract}, (proxy, method, given) -> {
-                    String roles = activations.getOrDefault(method.getName(), "-".repeat(given.length));
+                    String roles = parameters.getOrDefault(method.getName(), "-".repeat(given.length));
                     return call(kernel, method, given, roles);
                 }));
     }
 
     private Object call(Object kernel, Method method, Object[] given, String roles) throws Throwable {
-        Object[] halves = given.clone();
+        Object[] copies = given.clone();
         for (int i = 0; i < given.length; i++) {
             if (roles.charAt(i) != '-' && given[i] != null) {
-                halves[i] = half(given[i], roles.charAt(i));
+                copies[i] = apart(given[i], roles.charAt(i));
             }
         }
         try {
-            return method.invoke(kernel, halves);
+            return method.invoke(kernel, copies);
         } catch (InvocationTargetException e) {
             throw e.getCause();
         } finally {
             for (int i = 0; i < given.length; i++) {
                 if ((roles.charAt(i) == 'o' || roles.charAt(i) == 'b') && given[i] != null) {
-                    cast.cast(tensor(halves[i]), tensor(given[i]));
+                    cast.cast(tensor(copies[i]), tensor(given[i]));
                 }
             }
         }
     }
 
-    private Object half(Object given, char role) {
+    private Object apart(Object given, char role) {
         Tensor full = tensor(given);
         DeviceArena arena = card.newArena(); // of a test that ends soon
-        Tensor half = new Tensor(DType.BF16, full.shape(), arena.allocate(2 * full.size()), card);
+        Tensor copy = new Tensor(activations, full.shape(), arena.allocate(activations.bytes() * full.size()), card);
         if (role != 'o' || given instanceof Grad grad && grad.accumulate()) {
-            cast.cast(full, half);
+            cast.cast(full, copy);
         }
-        return given instanceof Grad grad ? new Grad(half, grad.accumulate()) : half;
+        return given instanceof Grad grad ? new Grad(copy, grad.accumulate()) : copy;
     }
 
     private static Tensor tensor(Object given) {
@@ -103,7 +107,7 @@ final class HalfDevice extends Device {
 
     @Override
     public String name() {
-        return card.name() + " in bfloat16";
+        return card.name() + " in " + activations;
     }
 
     @Override

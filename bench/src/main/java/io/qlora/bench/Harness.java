@@ -1,0 +1,57 @@
+package io.qlora.bench;
+
+import org.openjdk.jmh.results.RunResult;
+import org.openjdk.jmh.runner.Runner;
+import org.openjdk.jmh.runner.RunnerException;
+import org.openjdk.jmh.runner.options.Options;
+import org.openjdk.jmh.runner.options.OptionsBuilder;
+import org.openjdk.jmh.runner.options.TimeValue;
+import org.openjdk.jmh.runner.options.VerboseMode;
+
+/**
+ * Measures a subject by JMH, in processes of its own.
+ *
+ * @param forks processes, one after the other
+ * @param warmups iterations that do not count
+ * @param iterations that do
+ * @param milliseconds of each
+ * @param jvmOption a further option of the processes, or null
+ */
+record Harness(int forks, int warmups, int iterations, int milliseconds, String jvmOption) {
+
+    private static final String[] FLAGS = {
+        "--add-modules=jdk.incubator.vector",
+        "--enable-native-access=ALL-UNNAMED",
+        "--sun-misc-unsafe-memory-access=allow", // JMH's own
+        "-XX:+UseSerialGC"
+    };
+    private static final double NANO = 1e-9;
+
+    Measurement measure(Subject subject, int threads) throws RunnerException {
+        Options options = new OptionsBuilder()
+                .include("^" + KernelBenchmark.class.getName().replace(".", "\\.") + "\\.run$")
+                .param("subject", subject.name())
+                .param("threads", Integer.toString(threads))
+                .forks(forks)
+                .warmupIterations(warmups)
+                .measurementIterations(iterations)
+                .warmupTime(TimeValue.milliseconds(milliseconds))
+                .measurementTime(TimeValue.milliseconds(milliseconds))
+                .jvmArgs(FLAGS)
+                .jvmArgsAppend(jvmOption == null ? new String[0] : new String[] {jvmOption})
+                .verbosity(VerboseMode.SILENT)
+                .shouldFailOnError(true)
+                .build();
+        RunResult result = new Runner(options).runSingle();
+        double runs = result.getPrimaryResult().getStatistics().getPercentile(50); // a second
+        double flops = perRun(result, "flops");
+        double bytes = perRun(result, "bytes");
+        return new Measurement(
+                subject.name(), threads, 1e6 / runs, flops * runs * NANO, bytes * runs * NANO, 0, 0, null, null);
+    }
+
+    private static double perRun(RunResult result, String counter) {
+        return result.getSecondaryResults().get(counter).getScore()
+                / result.getPrimaryResult().getScore();
+    }
+}

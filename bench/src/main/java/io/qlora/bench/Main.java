@@ -1,0 +1,140 @@
+package io.qlora.bench;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import java.util.regex.Pattern;
+import jdk.incubator.vector.FloatVector;
+import org.openjdk.jmh.runner.RunnerException;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** The kernels' speed, each next to its bound and its peer, all measured in one run. */
+@Command(
+        name = "bench/run",
+        mixinStandardHelpOptions = true,
+        description = {
+            "Measures kernels, each next to its bound (FMA peak or memory bandwidth) and, where one exists, a peer;"
+                    + " bounds and peers are measured in the same run."
+        })
+public final class Main implements Callable<Integer> {
+
+    @Parameters(
+            paramLabel = "REGEX",
+            arity = "0..*",
+            description = "What to measure: found in its name (default: all).")
+    private List<String> selection = List.of("");
+
+    @Option(names = "--list", description = "Only say what there is.")
+    private boolean list;
+
+    @Option(
+            names = "--threads",
+            split = ",",
+            paramLabel = "N",
+            description = "How many compute; several one after the other (default: all processors).")
+    private List<Integer> threads = List.of(Runtime.getRuntime().availableProcessors());
+
+    @Option(names = "--json", paramLabel = "FILE", description = "Write the figures there, too.")
+    private Path json;
+
+    @Option(names = "-f", defaultValue = "1", description = "Processes a figure (default ${DEFAULT-VALUE}).")
+    private int forks;
+
+    @Option(names = "-wi", defaultValue = "3", description = "Iterations to warm up (default ${DEFAULT-VALUE}).")
+    private int warmups;
+
+    @Option(names = "-i", defaultValue = "5", description = "Iterations that count (default ${DEFAULT-VALUE}).")
+    private int iterations;
+
+    @Option(names = "--ms", defaultValue = "200", description = "Of an iteration (default ${DEFAULT-VALUE}).")
+    private int milliseconds;
+
+    @Option(
+            names = "--jvm",
+            paramLabel = "OPTION",
+            description = "For the processes that measure, such as -XX:UseAVX=2.")
+    private String jvmOption;
+
+    private final Table table = new Table(System.out);
+    private final List<Measurement> measurements = new ArrayList<>();
+
+    public static void main(String[] args) {
+        System.exit(new CommandLine(new Main()).execute(args));
+    }
+
+    @Override
+    public Integer call() throws Exception {
+        List<Subject> subjects = selected();
+        if (list) {
+            subjects.forEach(subject -> System.out.println(subject.name()));
+            return 0;
+        }
+        Harness harness = new Harness(forks, warmups, iterations, milliseconds, jvmOption);
+        for (int count : threads) {
+            table.head();
+            measure(harness, subjects, count);
+        }
+        if (json != null) {
+            Report.of(measurements, jvmOption).write(json);
+        }
+        return 0;
+    }
+
+    /** What was asked for, each after its peer. */
+    private List<Subject> selected() {
+        List<Pattern> patterns = selection.stream().map(Pattern::compile).toList();
+        Map<String, Subject> byName = new HashMap<>();
+        List<Subject> all = Catalogue.subjects();
+        all.forEach(subject -> byName.put(subject.name(), subject));
+        Set<Subject> wanted = new LinkedHashSet<>();
+        for (Subject subject : all) {
+            if (patterns.stream().anyMatch(p -> p.matcher(subject.name()).find())) {
+                addAfterPeer(subject, byName, wanted);
+            }
+        }
+        return List.copyOf(wanted);
+    }
+
+    /** So that a line can be printed as soon as it is measured. */
+    private static void addAfterPeer(Subject subject, Map<String, Subject> byName, Set<Subject> wanted) {
+        Subject peer = subject.peer() == null ? null : byName.get(subject.peer());
+        if (peer != null) {
+            addAfterPeer(peer, byName, wanted);
+        }
+        wanted.add(subject);
+    }
+
+    private void measure(Harness harness, List<Subject> subjects, int count) throws RunnerException {
+        Map<String, Measurement> bounds = new HashMap<>();
+        for (Subject bound : Catalogue.bounds()) {
+            Measurement measurement = harness.measure(bound, count);
+            bounds.put(bound.name(), measurement);
+            print(measurement);
+        }
+        double peak = bounds.get(Bounds.fmaPeak(FloatVector.SPECIES_PREFERRED.vectorBitSize()))
+                .gflopS();
+        double bandwidth =
+                bounds.values().stream().mapToDouble(Measurement::gbS).max().orElseThrow();
+        Map<String, Measurement> done = new HashMap<>();
+        for (Subject subject : subjects) {
+            Measurement measurement = harness.measure(subject, count).against(peak, bandwidth);
+            Measurement peer = done.get(subject.peer());
+            measurement = peer == null ? measurement : measurement.against(peer);
+            done.put(subject.name(), measurement);
+            print(measurement);
+        }
+    }
+
+    private void print(Measurement measurement) {
+        measurements.add(measurement);
+        table.line(measurement);
+    }
+}

@@ -1,0 +1,114 @@
+package io.qlora.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.qlora.cuda.driver.CudaDriver;
+import io.qlora.cuda.driver.CudaException;
+import io.qlora.cuda.emulation.EmulatedDriver;
+import io.qlora.cuda.emulation.EmulatedLibrary;
+import io.qlora.engine.cpu.CpuDevice;
+import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.ops.Add;
+import io.qlora.engine.ops.testing.OpCase;
+import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.DeviceArena;
+import io.qlora.engine.tensor.Tensor;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import org.junit.jupiter.api.Test;
+
+class CudaDeviceTest {
+
+    private static final int STAGING = 1000; // bytes: no multiple of a float's
+
+    private static EmulatedDriver driver(long memory) {
+        return new EmulatedDriver(EmulatedLibrary.load(), memory, 0);
+    }
+
+    private static CudaDevice open(CudaDriver driver) {
+        return CudaDevice.open(driver, 0, EmulatedDriver.code(), new CudaDevice.Options(STAGING, true));
+    }
+
+    @Test
+    void whatIsWrittenThroughTheStagingRingIsReadBack() {
+        try (CudaDevice card = open(driver(16 << 20));
+                ModelMemory memory = new ModelMemory(card)) {
+            for (int size : new int[] {1, 249, 250, 251, 500, 501, 5000}) {
+                float[] values = OpCase.normal("values", size);
+                Tensor there = memory.empty(DType.F32, size).set(values);
+                Tensor copy = memory.empty(DType.F32, size);
+                card.copy(there, copy);
+                assertArrayEquals(values, copy.toFloats());
+                card.zero(copy);
+                assertArrayEquals(new float[size], copy.toFloats());
+            }
+        }
+    }
+
+    @Test
+    void aCardThatIsFullSaysWhatWasAskedForWhatThereIsAndWhatToDo() {
+        EmulatedDriver driver = driver(64 << 20);
+        try (CudaDevice card = open(driver);
+                DeviceArena arena = card.newArena()) {
+            arena.allocate(40 << 20);
+            CudaMemoryException e = assertThrows(CudaMemoryException.class, () -> arena.allocate(2L << 30));
+            assertEquals(
+                    "cuda:0 has no room for 2.0 GiB more: 24.0 MiB of 64.0 MiB are free, at most 23.2 MiB in one piece;"
+                            + " lower --max-length or --per-device-train-batch-size, or use --gradient-checkpointing",
+                    e.getMessage());
+        }
+        assertEquals(0, driver.used(), "everything was given back");
+    }
+
+    @Test
+    void anotherThreadIsTurnedAway() {
+        try (CudaDevice card = open(driver(16 << 20));
+                ModelMemory memory = new ModelMemory(card)) {
+            CompletableFuture<Void> other =
+                    CompletableFuture.runAsync(() -> memory.empty(DType.F32, 3));
+            CompletionException e = assertThrows(CompletionException.class, other::join);
+            assertTrue(e.getCause().getMessage().startsWith("cuda:0 belongs to the thread "), e.toString());
+        }
+    }
+
+    @Test
+    void aTensorThatIsElsewhereIsRefused() {
+        try (CudaDevice card = open(driver(16 << 20));
+                CpuDevice cpu = new CpuDevice(1);
+                ModelMemory here = new ModelMemory(card);
+                ModelMemory there = new ModelMemory(cpu)) {
+            Tensor x = here.zeros(DType.F32, 4);
+            Tensor y = there.zeros(DType.F32, 4);
+            Add.Kernel add = card.kernel(Add.Kernel.class);
+            IllegalArgumentException e =
+                    assertThrows(IllegalArgumentException.class, () -> add.forward(x, y, x));
+            assertEquals("F32 [4] is on cpu: copy it to the card first", e.getMessage());
+            assertSame(add, card.kernel(Add.Kernel.class));
+        }
+    }
+
+    @Test
+    void aKernelThatIsMissingIsNamed() {
+        try (CudaDevice card = open(driver(16 << 20))) {
+            CudaFunction missing = card.function("add", "subtract");
+            CudaException e = assertThrows(
+                    CudaException.class, () -> card.launch(missing, CudaDriver.Shape.of(1, 32), to -> {}));
+            assertTrue(e.getMessage().contains("subtract"), e.getMessage());
+        }
+    }
+
+    @Test
+    void aGridWithoutBlocksIsNoLaunch() {
+        EmulatedDriver driver = driver(16 << 20);
+        try (CudaDevice card = open(driver);
+                ModelMemory memory = new ModelMemory(card)) {
+            Tensor empty = memory.empty(DType.F32, 0, 8);
+            card.kernel(Add.Kernel.class).forward(empty, empty, empty);
+            assertEquals(0, driver.launches());
+        }
+    }
+}
