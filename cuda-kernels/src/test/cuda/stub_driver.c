@@ -11,7 +11,8 @@ static char failing[64];
 static int failing_code;
 
 const char *stub_log(void) { return log_text; }
-void stub_clear(void) { log_length = 0; log_text[0] = 0; }
+static int events; /* handles are told apart by them */
+void stub_clear(void) { log_length = 0; log_text[0] = 0; events = 0; }
 void stub_fail(const char *function, int code) { snprintf(failing, sizeof failing, "%s", function); failing_code = code; }
 
 /* Remembers a call; what it answers. */
@@ -71,7 +72,7 @@ int cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)0x50; retu
 int cuStreamDestroy_v2(void *stream) { return called("cuStreamDestroy", "%p", stream); }
 int cuStreamSynchronize(void *stream) { return called("cuStreamSynchronize", "%p", stream); }
 int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { return called("cuStreamWaitEvent", "%p, %p, %u", stream, event, flags); }
-int cuEventCreate(void **event, unsigned flags) { *event = (void *)0xE0; return called("cuEventCreate", "%u", flags); }
+int cuEventCreate(void **event, unsigned flags) { *event = (void *)(0xE0l + events++); return called("cuEventCreate", "%u", flags); }
 int cuEventDestroy_v2(void *event) { return called("cuEventDestroy", "%p", event); }
 int cuEventRecord(void *event, void *stream) { return called("cuEventRecord", "%p, %p", event, stream); }
 int cuEventSynchronize(void *event) { return called("cuEventSynchronize", "%p", event); }

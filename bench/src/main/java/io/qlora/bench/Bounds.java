@@ -37,11 +37,11 @@ final class Bounds {
         List<Subject> subjects = new ArrayList<>();
         for (int bits : WIDTHS) {
             if (bits <= FloatVector.SPECIES_PREFERRED.vectorBitSize()) {
-                subjects.add(new Subject(fmaPeak(bits), null, device -> fma(device, bits)));
+                subjects.add(new Subject(fmaPeak(bits), device -> fma(device, bits)));
             }
         }
-        subjects.add(new Subject("bound: memory, read", null, device -> stream(device, 1, Bounds::read)));
-        subjects.add(new Subject("bound: memory, triad", null, device -> stream(device, 3, Bounds::triad)));
+        subjects.add(new Subject("bound: memory, read", device -> stream(device, 1, Bounds::read)));
+        subjects.add(new Subject("bound: memory, triad", device -> stream(device, 3, Bounds::triad)));
         return subjects;
     }
 

@@ -24,13 +24,13 @@ final class Conversions {
     static List<Subject> subjects() {
         List<Subject> subjects = new ArrayList<>();
         for (DType dtype : new DType[] {DType.BF16, DType.F16}) {
-            subjects.add(new Subject("widen " + dtype + ", 8192 x 2048", null, device -> widen(dtype, device)));
+            subjects.add(new Subject("widen " + dtype + ", 8192 x 2048", device -> widen(dtype, device)));
         }
         for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
             String name = "NF4 quantise " + dtype + ", double, 8192 x 2048";
-            subjects.add(new Subject(name, null, device -> quantize(dtype, device)));
+            subjects.add(new Subject(name, device -> quantize(dtype, device)));
         }
-        subjects.add(new Subject("NF4 dequantise, 8192 x 2048", null, Conversions::dequantize));
+        subjects.add(new Subject("NF4 dequantise, 8192 x 2048", Conversions::dequantize));
         return subjects;
     }
 

@@ -1,8 +1,12 @@
 package io.qlora.bench;
 
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import org.openjdk.jmh.results.RunResult;
 import org.openjdk.jmh.runner.Runner;
 import org.openjdk.jmh.runner.RunnerException;
+import org.openjdk.jmh.runner.format.OutputFormatFactory;
 import org.openjdk.jmh.runner.options.Options;
 import org.openjdk.jmh.runner.options.OptionsBuilder;
 import org.openjdk.jmh.runner.options.TimeValue;
@@ -13,11 +17,12 @@ import org.openjdk.jmh.runner.options.VerboseMode;
  *
  * @param forks processes, one after the other
  * @param warmups iterations that do not count
- * @param iterations that do
- * @param milliseconds of each
+ * @param warmupMilliseconds of each of them
+ * @param iterations that do count
+ * @param milliseconds of each of those
  * @param jvmOption a further option of the processes, or null
  */
-record Harness(int forks, int warmups, int iterations, int milliseconds, String jvmOption) {
+record Harness(int forks, int warmups, int warmupMilliseconds, int iterations, int milliseconds, String jvmOption) {
 
     private static final String[] FLAGS = {
         "--add-modules=jdk.incubator.vector",
@@ -35,19 +40,30 @@ record Harness(int forks, int warmups, int iterations, int milliseconds, String 
                 .forks(forks)
                 .warmupIterations(warmups)
                 .measurementIterations(iterations)
-                .warmupTime(TimeValue.milliseconds(milliseconds))
+                .warmupTime(TimeValue.milliseconds(warmupMilliseconds))
                 .measurementTime(TimeValue.milliseconds(milliseconds))
                 .jvmArgs(FLAGS)
                 .jvmArgsAppend(jvmOption == null ? new String[0] : new String[] {jvmOption})
-                .verbosity(VerboseMode.SILENT)
                 .shouldFailOnError(true)
                 .build();
-        RunResult result = new Runner(options).runSingle();
+        RunResult result = run(options);
         double runs = result.getPrimaryResult().getStatistics().getPercentile(50); // a second
         double flops = perRun(result, "flops");
         double bytes = perRun(result, "bytes");
         return new Measurement(
                 subject.name(), threads, 1e6 / runs, flops * runs * NANO, bytes * runs * NANO, 0, 0, null, null);
+    }
+
+    /** What the processes print is kept to themselves, unless they fail. */
+    private static RunResult run(Options options) throws RunnerException {
+        ByteArrayOutputStream printed = new ByteArrayOutputStream();
+        PrintStream out = new PrintStream(printed, true, StandardCharsets.UTF_8);
+        try {
+            return new Runner(options, OutputFormatFactory.createFormatInstance(out, VerboseMode.NORMAL)).runSingle();
+        } catch (RunnerException e) {
+            System.err.print(printed.toString(StandardCharsets.UTF_8));
+            throw e;
+        }
     }
 
     private static double perRun(RunResult result, String counter) {

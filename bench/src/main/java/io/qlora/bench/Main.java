@@ -29,10 +29,13 @@ public final class Main implements Callable<Integer> {
     @Parameters(
             paramLabel = "REGEX",
             arity = "0..*",
-            description = "What to measure: found in its name (default: all).")
-    private List<String> selection = List.of("");
+            description = "What to measure, by a part of its name (default: the short table).")
+    private List<String> selection = List.of();
 
-    @Option(names = "--list", description = "Only say what there is.")
+    @Option(names = "--all", description = "Measure everything: every product at every number of rows.")
+    private boolean all;
+
+    @Option(names = "--list", description = "Only say what would be measured.")
     private boolean list;
 
     @Option(
@@ -48,13 +51,16 @@ public final class Main implements Callable<Integer> {
     @Option(names = "-f", defaultValue = "1", description = "Processes a figure (default ${DEFAULT-VALUE}).")
     private int forks;
 
-    @Option(names = "-wi", defaultValue = "3", description = "Iterations to warm up (default ${DEFAULT-VALUE}).")
+    @Option(names = "-wi", defaultValue = "2", description = "Iterations to warm up (default ${DEFAULT-VALUE}).")
     private int warmups;
 
     @Option(names = "-i", defaultValue = "5", description = "Iterations that count (default ${DEFAULT-VALUE}).")
     private int iterations;
 
-    @Option(names = "--ms", defaultValue = "200", description = "Of an iteration (default ${DEFAULT-VALUE}).")
+    @Option(names = "-w", defaultValue = "400", description = "Milliseconds of the former (default ${DEFAULT-VALUE}).")
+    private int warmupMilliseconds;
+
+    @Option(names = "-r", defaultValue = "120", description = "Milliseconds of the latter (default ${DEFAULT-VALUE}).")
     private int milliseconds;
 
     @Option(
@@ -77,7 +83,7 @@ public final class Main implements Callable<Integer> {
             subjects.forEach(subject -> System.out.println(subject.name()));
             return 0;
         }
-        Harness harness = new Harness(forks, warmups, iterations, milliseconds, jvmOption);
+        Harness harness = new Harness(forks, warmups, warmupMilliseconds, iterations, milliseconds, jvmOption);
         for (int count : threads) {
             table.head();
             measure(harness, subjects, count);
@@ -92,11 +98,13 @@ public final class Main implements Callable<Integer> {
     private List<Subject> selected() {
         List<Pattern> patterns = selection.stream().map(Pattern::compile).toList();
         Map<String, Subject> byName = new HashMap<>();
-        List<Subject> all = Catalogue.subjects();
-        all.forEach(subject -> byName.put(subject.name(), subject));
+        List<Subject> catalogue = Catalogue.subjects();
+        catalogue.forEach(subject -> byName.put(subject.name(), subject));
         Set<Subject> wanted = new LinkedHashSet<>();
-        for (Subject subject : all) {
-            if (patterns.stream().anyMatch(p -> p.matcher(subject.name()).find())) {
+        for (Subject subject : catalogue) {
+            boolean named =
+                    patterns.stream().anyMatch(p -> p.matcher(subject.name()).find());
+            if (named || all || (patterns.isEmpty() && subject.brief())) {
                 addAfterPeer(subject, byName, wanted);
             }
         }

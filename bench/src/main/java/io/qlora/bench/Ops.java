@@ -47,7 +47,7 @@ final class Ops {
         String pass = forward ? "forward" : "backward";
         Matcher adapted = ADAPTED.matcher(measured.toString());
         String base = adapted.matches() ? "nf4 " + pass + ", " + adapted.group(1) : null;
-        return new Subject(measured + ", " + pass, base, device -> new Replayed(measured, forward, device));
+        return new Subject(measured + ", " + pass, base, true, device -> new Replayed(measured, forward, device));
     }
 
     /** Every op test on the class path of this program, which is one jar or folders. */

@@ -69,21 +69,21 @@ final class Products {
     static List<Subject> subjects() {
         List<Subject> subjects = new ArrayList<>();
         for (int rows : ROWS) {
-            add(subjects, rows, WHOLE, Kind.F32, Kind.OPENBLAS, Kind.NF4);
+            add(subjects, rows, WHOLE, true, Kind.OPENBLAS, Kind.F32, Kind.NF4);
         }
         for (Layer layer : OTHERS) {
-            for (int rows : new int[] {64, 256, 512}) {
-                add(subjects, rows, layer, Kind.F32, Kind.OPENBLAS, Kind.NF4);
+            for (int rows : ROWS) {
+                add(subjects, rows, layer, rows == 256, Kind.OPENBLAS, Kind.F32, Kind.NF4);
             }
         }
         for (Layer head : HEADS) {
-            add(subjects, 256, head, Kind.BF16);
+            add(subjects, 256, head, head.in == WHOLE.in, Kind.BF16);
         }
-        add(subjects, 1, HUGE, Kind.F32, Kind.OPENBLAS, Kind.BF16, Kind.NF4);
+        add(subjects, 1, HUGE, true, Kind.OPENBLAS, Kind.F32, Kind.BF16, Kind.NF4);
         return subjects;
     }
 
-    private static void add(List<Subject> subjects, int rows, Layer layer, Kind... kinds) {
+    private static void add(List<Subject> subjects, int rows, Layer layer, boolean brief, Kind... kinds) {
         for (boolean forward : rows == 1 ? new boolean[] {true} : new boolean[] {true, false}) {
             for (Kind kind : kinds) {
                 Kind peer = switch (kind) {
@@ -95,6 +95,7 @@ final class Products {
                 subjects.add(new Subject(
                         name(kind, forward, rows, layer.in, layer.out),
                         peer == null ? null : name(peer, forward, rows, layer.in, layer.out),
+                        brief && (forward || layer == WHOLE || kind == Kind.BF16),
                         device -> new Product(kind, forward, rows, layer.in, layer.out, device)));
             }
         }

@@ -8,9 +8,15 @@ import io.qlora.trainer.profile.KernelWork;
  *
  * @param name as it is selected and printed
  * @param peer the name of what it is held against, or null
+ * @param brief whether it is in the short table
  * @param preparation makes it ready, in the process that measures it
  */
-record Subject(String name, String peer, Preparation preparation) {
+record Subject(String name, String peer, boolean brief, Preparation preparation) {
+
+    /** One in the short table, held against nothing but the bounds. */
+    Subject(String name, Preparation preparation) {
+        this(name, null, true, preparation);
+    }
 
     /** Allocates operands and fills them. */
     @FunctionalInterface

@@ -190,7 +190,7 @@ final class BenchCommand implements Runnable {
                     Machine.peakResidentBytes() >> 20,
                     thousandths(all.getFirst()),
                     thousandths(size.gflop(tokens)),
-                    profile ? kernels.rows(steps, Arrays.stream(seconds).sum()) : null);
+                    profile ? rounded(kernels.rows(steps, Arrays.stream(seconds).sum())) : null);
             Json.print(report, spec.commandLine().getOut());
             if (profile) {
                 print(report.profile, spec.commandLine().getErr());
@@ -200,6 +200,18 @@ final class BenchCommand implements Runnable {
 
         private static double thousandths(double value) {
             return Math.round(value * 1000) / 1000.0;
+        }
+
+        private static List<KernelProfile.Row> rounded(List<KernelProfile.Row> rows) {
+            return rows.stream()
+                    .map(row -> new KernelProfile.Row(
+                            row.kernel(),
+                            row.calls(),
+                            thousandths(row.milliseconds()),
+                            thousandths(row.gflopS()),
+                            thousandths(row.gbS()),
+                            thousandths(row.share())))
+                    .toList();
         }
 
         private static void print(List<KernelProfile.Row> rows, PrintWriter err) {

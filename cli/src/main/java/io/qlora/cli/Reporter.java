@@ -9,7 +9,6 @@ import io.qlora.trainer.data.DataSet;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.time.Instant;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -34,7 +33,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
     private final boolean terminal;
     private final int loggingSteps;
     private ProgressBar bar;
-    private final Instant began = Instant.now();
+    private double seconds; // of all steps
     private double tokensPerSecond; // a moving average
     private volatile double secondsPerStep; // a moving average; read by the progress bar's thread, too
     private double lossSince; // the last line
@@ -85,6 +84,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
     @Override
     public synchronized void onStep(StepReport report) {
         tokensPerSecond = average(tokensPerSecond, report.tokens() / report.seconds());
+        seconds += report.seconds();
         secondsPerStep = average(secondsPerStep, report.seconds());
         if (terminal) {
             progress(report);
@@ -123,7 +123,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
                     .setInitialMax(report.totalSteps())
                     .setStyle(ProgressBarStyle.UNICODE_BLOCK)
                     .setUpdateIntervalMillis(200)
-                    .startsFrom(report.step() - 1, Duration.between(began, Instant.now()))
+                    .startsFrom(report.step() - 1, Duration.ofMillis(Math.round(seconds * 1000)))
                     .setConsumer(new TerminalLine(System.err))
                     .setEtaFunction(state -> Optional.of(left(state.getMax() - state.getCurrent())))
                     .build();

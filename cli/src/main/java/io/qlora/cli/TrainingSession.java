@@ -119,7 +119,7 @@ final class TrainingSession implements TrainingListener {
                 reporter.line("stopped before the first step: nothing was learnt, nothing is saved");
             } else {
                 reporter.line(
-                        outcome.stopped() ? "stopped after step %,d of %,d, %s" : "trained %,d of %,d steps in %s",
+                        outcome.stopped() ? "stopped at step %,d of %,d after %s" : "trained %,d of %,d steps in %s",
                         outcome.steps(),
                         run.totalSteps(),
                         Reporter.time(seconds));

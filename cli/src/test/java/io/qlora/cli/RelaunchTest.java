@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class RelaunchTest {
 
@@ -24,6 +26,8 @@ class RelaunchTest {
                         "--add-modules=jdk.incubator.vector",
                         "--enable-native-access=ALL-UNNAMED",
                         "-Dqlora.relaunched=true",
+                        "-XX:+UseSerialGC",
+                        "-Xmn48m",
                         "-cp",
                         "qlora engine.jar",
                         "io.qlora.cli.Main",
@@ -32,5 +36,17 @@ class RelaunchTest {
                         "my data.jsonl",
                         ""),
                 command);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"-XX:+UseZGC", "-Xmn1g", "-XX:MaxNewSize=1g", "-XX:NewRatio=3"})
+    void aCollectorOrNurseryOfTheUsersOwnIsLeftToHim(String argument) {
+        List<String> command = Relaunch.command(Path.of("java"), List.of(argument), "jar", new String[0]);
+
+        assertEquals(
+                1,
+                command.stream()
+                        .filter(a -> a.startsWith("-XX:") || a.startsWith("-Xmn"))
+                        .count());
     }
 }

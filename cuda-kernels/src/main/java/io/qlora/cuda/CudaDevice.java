@@ -1,8 +1,11 @@
 package io.qlora.cuda;
 
+import io.qlora.cuda.compile.CardCode;
 import io.qlora.cuda.driver.Attribute;
+import io.qlora.cuda.driver.CudaBinding;
 import io.qlora.cuda.driver.CudaDriver;
 import io.qlora.cuda.driver.CudaException;
+import io.qlora.cuda.driver.CudaProbe;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.DeviceArena;
 import io.qlora.engine.tensor.Tensor;
@@ -59,6 +62,30 @@ public final class CudaDevice extends Device {
      */
     public static CudaDevice open(CudaDriver driver, int ordinal, CodeSource code, Options options) {
         return new CudaDevice(driver, ordinal, code, options);
+    }
+
+    /**
+     * Opens a card for the calling thread, with the code that fits it.
+     *
+     * @param binding how to call CUDA
+     * @param ordinal the card, from 0
+     * @throws CudaException if the binding's library cannot be loaded, or CUDA refuses
+     * @throws IllegalStateException if the card is too old, or there is no code for it
+     */
+    public static CudaDevice open(CudaBinding binding, int ordinal) {
+        CudaDriver driver = binding.open();
+        int capability = 10 * driver.attribute(ordinal, Attribute.COMPUTE_MAJOR)
+                + driver.attribute(ordinal, Attribute.COMPUTE_MINOR);
+        if (capability < CudaProbe.OLDEST_CAPABILITY) {
+            throw new IllegalStateException("cuda:" + ordinal + " is a " + driver.deviceName(ordinal) + ", sm_"
+                    + capability + ": sm_" + CudaProbe.OLDEST_CAPABILITY + " (Ampere) is the oldest that will do");
+        }
+        return open(driver, ordinal, CardCode.of(capability), Options.DEFAULT);
+    }
+
+    /** What runs where, for a report: {@code cuda:0, NVIDIA H200, panama, kernels embedded}. */
+    public String description() {
+        return name() + ", " + driver.deviceName(ordinal) + ", " + driver.binding() + ", kernels " + code.name();
     }
 
     /** What calls go through. */

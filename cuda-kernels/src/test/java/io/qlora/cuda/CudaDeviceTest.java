@@ -68,8 +68,7 @@ class CudaDeviceTest {
     void anotherThreadIsTurnedAway() {
         try (CudaDevice card = open(driver(16 << 20));
                 ModelMemory memory = new ModelMemory(card)) {
-            CompletableFuture<Void> other =
-                    CompletableFuture.runAsync(() -> memory.empty(DType.F32, 3));
+            CompletableFuture<Void> other = CompletableFuture.runAsync(() -> memory.empty(DType.F32, 3));
             CompletionException e = assertThrows(CompletionException.class, other::join);
             assertTrue(e.getCause().getMessage().startsWith("cuda:0 belongs to the thread "), e.toString());
         }
@@ -84,8 +83,7 @@ class CudaDeviceTest {
             Tensor x = here.zeros(DType.F32, 4);
             Tensor y = there.zeros(DType.F32, 4);
             Add.Kernel add = card.kernel(Add.Kernel.class);
-            IllegalArgumentException e =
-                    assertThrows(IllegalArgumentException.class, () -> add.forward(x, y, x));
+            IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> add.forward(x, y, x));
             assertEquals("F32 [4] is on cpu: copy it to the card first", e.getMessage());
             assertSame(add, card.kernel(Add.Kernel.class));
         }
@@ -95,8 +93,8 @@ class CudaDeviceTest {
     void aKernelThatIsMissingIsNamed() {
         try (CudaDevice card = open(driver(16 << 20))) {
             CudaFunction missing = card.function("add", "subtract");
-            CudaException e = assertThrows(
-                    CudaException.class, () -> card.launch(missing, CudaDriver.Shape.of(1, 32), to -> {}));
+            CudaException e =
+                    assertThrows(CudaException.class, () -> card.launch(missing, CudaDriver.Shape.of(1, 32), to -> {}));
             assertTrue(e.getMessage().contains("subtract"), e.getMessage());
         }
     }

@@ -43,6 +43,9 @@ final class PanamaDriver implements CudaDriver {
 
     @Override
     public void init() {
+        if (!NativeLibrary.CUDA.available()) { // a binding whose function was missed once only says so the first time
+            throw new CudaException("cuInit", NativeLibrary.CUDA.description());
+        }
         check(LibCuda.cuInit(0), "cuInit");
     }
 

@@ -3,7 +3,10 @@ package io.qlora.cuda.driver;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.qlora.cuda.CudaDevice;
+import io.qlora.cuda.compile.CardCode;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -172,6 +175,26 @@ class BindingTest {
                 driver -> assertEquals(
                         "Stub 40, sm_90, 8 GiB, driver for CUDA 12.8",
                         CudaProbe.run(driver).toString()));
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void aCardIsOpenedWithTheCodeThatFitsItAndGivenBack(CudaBinding binding) {
+        assumeTrue(NativeLibrary.CUDA.available() && codeThere(), "neither nvcc nor NVRTC is there to make code");
+        StubDriver.clear();
+        try (CudaDevice card = CudaDevice.open(binding, 0)) {
+            assertTrue(card.description().startsWith("cuda:0, Stub 40, " + binding + ", kernels "), card.description());
+        }
+        String calls = StubDriver.log();
+        assertTrue(calls.endsWith("cuStreamDestroy(0x50)\ncuDeviceGet(0)\ncuDevicePrimaryCtxRelease(40)\n"), calls);
+    }
+
+    private static boolean codeThere() {
+        try {
+            return CardCode.of(90) != null;
+        } catch (IllegalStateException e) {
+            return false;
+        }
     }
 
     @Test

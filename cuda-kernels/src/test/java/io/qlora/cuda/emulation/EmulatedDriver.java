@@ -57,8 +57,8 @@ public final class EmulatedDriver implements CudaDriver {
         FunctionDescriptor launch = FunctionDescriptor.of(
                 ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.JAVA_LONG, ValueLayout.ADDRESS);
         this.launcher = linker.downcallHandle(launch);
-        this.take = linker.downcallHandle(
-                library.findOrThrow("cuemu_allocate"), FunctionDescriptor.of(ADDRESS, ADDRESS));
+        this.take =
+                linker.downcallHandle(library.findOrThrow("cuemu_allocate"), FunctionDescriptor.of(ADDRESS, ADDRESS));
         this.release = linker.downcallHandle(library.findOrThrow("cuemu_free"), FunctionDescriptor.ofVoid(ADDRESS));
         call(
                 linker.downcallHandle(

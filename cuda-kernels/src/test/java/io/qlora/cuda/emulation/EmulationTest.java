@@ -33,9 +33,20 @@ class EmulationTest {
         assumeTrue(Toolchain.has("g++"), "g++ is missing: the CUDA kernels are not run on the CPU");
         Path library = Toolchain.output("emulated/faults" + flag + ".so");
         Toolchain.run(
-                "g++", "-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", flag.isEmpty() ? "-DPLAIN" : flag,
-                "-include", Toolchain.source("cuemu.h").toString(),
-                "-x", "c++", Toolchain.source("faults.cu").toString(), "-o", library.toString());
+                "g++",
+                "-std=c++17",
+                "-O1",
+                "-fPIC",
+                "-shared",
+                "-U_FORTIFY_SOURCE",
+                flag.isEmpty() ? "-DPLAIN" : flag,
+                "-include",
+                Toolchain.source("cuemu.h").toString(),
+                "-x",
+                "c++",
+                Toolchain.source("faults.cu").toString(),
+                "-o",
+                library.toString());
         return SymbolLookup.libraryLookup(library, Arena.global());
     }
 

@@ -90,7 +90,8 @@ public final class SanitizedRun {
 
     private static void overrun() throws IOException {
         Path library = Toolchain.output("emulated/faults-sanitized.so");
-        List<String> command = new ArrayList<>(List.of("g++", "-std=c++17", "-g", "-fPIC", "-shared", "-U_FORTIFY_SOURCE"));
+        List<String> command =
+                new ArrayList<>(List.of("g++", "-std=c++17", "-g", "-fPIC", "-shared", "-U_FORTIFY_SOURCE"));
         command.addAll(FLAGS);
         command.addAll(List.of("-include", Toolchain.source("cuemu.h").toString(), "-x", "c++"));
         command.addAll(List.of(Toolchain.source("faults.cu").toString(), "-o", library.toString()));

@@ -95,7 +95,7 @@ public final class ApartDevice extends Device {
         Tensor full = tensor(given);
         DeviceArena arena = card.newArena(); // of a test that ends soon
         Tensor copy = new Tensor(activations, full.shape(), arena.allocate(activations.bytes() * full.size()), card);
-        if (role != 'o' || given instanceof Grad grad && grad.accumulate()) {
+        if (role != 'o' || (given instanceof Grad grad && grad.accumulate())) {
             cast.cast(full, copy);
         }
         return given instanceof Grad grad ? new Grad(copy, grad.accumulate()) : copy;

@@ -1,5 +1,7 @@
 package io.qlora.cuda.kernels;
 
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
 import io.qlora.cuda.CudaDevice;
 import io.qlora.cuda.emulation.EmulatedDriver;
 import io.qlora.cuda.emulation.EmulatedLibrary;
@@ -9,13 +11,19 @@ import io.qlora.engine.ops.Linear;
 import io.qlora.engine.ops.LinearCrossEntropy;
 import io.qlora.engine.ops.testing.OnCard;
 import io.qlora.engine.ops.testing.OpCase;
+import io.qlora.engine.optim.AdamW;
+import io.qlora.engine.optim.GradientNorm;
 import io.qlora.engine.tensor.DType;
 import io.qlora.lora.LoraLinear;
+import io.qlora.nf4.Nf4;
 import io.qlora.nf4.Nf4Linear;
+import java.util.List;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 
 /**
@@ -37,6 +45,10 @@ class EmulatedOpsTest {
 
     /** Its only gradient is a sum of two terms that nearly cancel: what rounding leaves of it says nothing. */
     private static final Set<String> CANCELS = Set.of("Linear of one input and one output");
+
+    /** No ops: {@link ExactTest} and {@link OptimizerTest} show these. */
+    private static final Set<Class<?>> OTHERWISE =
+            Set.of(Nf4.Codec.class, AdamW.Kernel.class, GradientNorm.Kernel.class);
 
     private static final Set<Class<?>> PRODUCTS = Set.of(
             Linear.Kernel.class,
@@ -61,7 +73,22 @@ class EmulatedOpsTest {
     @TestFactory
     Stream<DynamicTest> everyOpAgreesWithTheScalarKernelsInBfloat16() {
         return cases().map(test -> DynamicTest.dynamicTest(
-                test.toString(), () -> OnCard.assertAgrees(test, new ApartDevice(device(0), DType.BF16), BFLOAT16_ACTIVATIONS)));
+                test.toString(),
+                () -> OnCard.assertAgrees(test, new ApartDevice(device(0), DType.BF16), BFLOAT16_ACTIVATIONS)));
+    }
+
+    @Test
+    void everyContractOfEveryModuleHasAKernelForCardsAndACase() {
+        Set<Class<?>> there = new CudaKernels().kernels(device(0)).keySet();
+        Set<Class<?>> shown = cases().flatMap(test -> test.contracts().stream()).collect(Collectors.toSet());
+        shown.addAll(OTHERWISE);
+        List<Class<?>> contracts =
+                OnCard.contracts("io.qlora.engine.ops", "io.qlora.engine.optim", "io.qlora.nf4", "io.qlora.lora");
+        assertTrue(contracts.size() >= 15, () -> "contracts found: " + contracts);
+        for (Class<?> contract : contracts) {
+            assertTrue(there.contains(contract), () -> "no kernel for " + contract.getName());
+            assertTrue(shown.contains(contract), () -> "no case on the card for " + contract.getName());
+        }
     }
 
     private static Stream<OpCase> cases() {

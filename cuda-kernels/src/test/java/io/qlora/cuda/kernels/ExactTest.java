@@ -123,12 +123,11 @@ class ExactTest {
         try (ModelMemory memory = new ModelMemory(device)) {
             Tensor source = memory.empty(DType.F32, shape[0], shape[1]).set(values);
             Nf4Weight w = Nf4.quantize(source, twice, memory, device);
-            String scales =
-                    switch (w.absmax()) {
-                        case Nf4Weight.Plain plain -> hex(plain.values());
-                        case Nf4Weight.Nested nested ->
-                            hex(nested.codes()) + " " + hex(nested.absmax2()) + " " + nested.offset();
-                    };
+            String scales = switch (w.absmax()) {
+                case Nf4Weight.Plain plain -> hex(plain.values());
+                case Nf4Weight.Nested nested ->
+                    hex(nested.codes()) + " " + hex(nested.absmax2()) + " " + nested.offset();
+            };
             return hex(w.codes()) + " " + scales + " " + hex(Nf4.dequantize(w, memory));
         }
     }

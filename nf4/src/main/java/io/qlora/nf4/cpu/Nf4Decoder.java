@@ -1,13 +1,11 @@
 package io.qlora.nf4.cpu;
 
-import static io.qlora.engine.cpu.Lanes.FLOATS;
 import static io.qlora.engine.cpu.Lanes.WIDTH;
 import static io.qlora.nf4.cpu.Nf4Reader.BLOCK;
 import static io.qlora.nf4.cpu.Nf4Reader.WORD;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 
 /** Decodes any run of elements in vectors: whole words, and what is left at either end one by one. */
@@ -44,17 +42,16 @@ final class Nf4Decoder {
 
     /** Decodes words of one block, as far as they fill vectors. */
     private static void decodeWords(int[] words, int start, int run, float scale, float[] to, int at) {
-        IntVector table0 = Nf4Lanes.table(0);
-        IntVector table1 = Nf4Lanes.table(1);
-        IntVector table2 = Nf4Lanes.table(2);
-        IntVector table3 = Nf4Lanes.table(3);
+        IntVector table0 = Nf4Lanes.table();
+        IntVector table1 = Nf4Lanes.table(1, table0);
+        IntVector table2 = Nf4Lanes.table(2, table0);
+        IntVector table3 = Nf4Lanes.table(3, table0);
         IntVector even = Nf4Lanes.shifts(0);
-        IntVector odd = Nf4Lanes.shifts(1);
-        FloatVector absmax = FloatVector.broadcast(FLOATS, scale);
-        int vectors = run * WORD / WIDTH;
-        for (int v = 0; v < vectors; v++) {
-            IntVector codes = Nf4Lanes.spread(words, start, v, (v & 1) == 0 ? even : odd);
-            Nf4Lanes.values(codes, table0, table1, table2, table3).mul(absmax).intoArray(to, at + v * WIDTH);
+        IntVector odd = Nf4Lanes.shifts(WIDTH);
+        for (int e = 0; e <= run * WORD - WIDTH; e += WIDTH) {
+            IntVector shifts = e % WORD == 0 ? even : odd; // with 4 lanes a word is two vectors
+            IntVector codes = Nf4Lanes.spread(words, start + e / WORD, shifts);
+            Nf4Lanes.values(codes, table0, table1, table2, table3).mul(scale).intoArray(to, at + e);
         }
     }
 }

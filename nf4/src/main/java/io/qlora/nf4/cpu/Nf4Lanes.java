@@ -37,9 +37,14 @@ final class Nf4Lanes {
 
     private Nf4Lanes() {}
 
-    /** Part {@code part} of the table, wrapped around where there are fewer parts. */
-    static IntVector table(int part) {
-        return IntVector.fromArray(INTS, VALUES, part * WIDTH % VALUES.length);
+    /** The table's first part. */
+    static IntVector table() {
+        return IntVector.fromArray(INTS, VALUES, 0);
+    }
+
+    /** Part {@code part} of the table where it has so many, else {@code table0}, which is not used then. */
+    static IntVector table(int part, IntVector table0) {
+        return part * WIDTH < VALUES.length ? IntVector.fromArray(INTS, VALUES, part * WIDTH) : table0;
     }
 
     /** The values of the codes in the low four bits of each lane; the other bits may be anything. */
@@ -59,23 +64,21 @@ final class Nf4Lanes {
         return low.blend(high, bit3).reinterpretAsFloats();
     }
 
-    /** Where the codes of vector {@code part} of a run of words start in their words, for {@link #spread}. */
-    static IntVector shifts(int part) {
-        return IntVector.fromArray(INTS, SHIFTS, part * WIDTH % 8);
+    /** Where the codes of the elements from {@code first} on start in their words, for {@link #spread}. */
+    static IntVector shifts(int first) {
+        return IntVector.fromArray(INTS, SHIFTS, first % Nf4Reader.WORD);
     }
 
     /**
-     * Vector {@code part} of a run of words: the codes of elements {@code part · WIDTH} and on, in the low bits of the lanes.
+     * The codes of WIDTH elements in a row, in the low bits of the lanes.
      *
-     * @param words the run, from {@code at} on
-     * @param shifts of {@code part}
+     * @param words the words they are in, from {@code at} on: two with 16 lanes, one with 8, half of one with 4
+     * @param shifts of the first of them
      */
-    static IntVector spread(int[] words, int at, int part, IntVector shifts) {
-        IntVector word;
+    static IntVector spread(int[] words, int at, IntVector shifts) {
+        IntVector word = IntVector.broadcast(INTS, words[at]);
         if (WIDTH == 16) {
-            word = IntVector.broadcast(INTS, words[at + 2 * part]).blend(words[at + 2 * part + 1], UPPER);
-        } else {
-            word = IntVector.broadcast(INTS, words[at + part * WIDTH / 8]);
+            word = word.blend(words[at + 1], UPPER);
         }
         return word.lanewise(VectorOperators.LSHR, shifts);
     }

@@ -111,10 +111,10 @@ final class Nf4RowProduct {
     }
 
     private static float dot(MemorySegment codes, long offset, float[] scales, float[] x, int in) {
-        IntVector table0 = Nf4Lanes.table(0);
-        IntVector table1 = Nf4Lanes.table(1);
-        IntVector table2 = Nf4Lanes.table(2);
-        IntVector table3 = Nf4Lanes.table(3);
+        IntVector table0 = Nf4Lanes.table();
+        IntVector table1 = Nf4Lanes.table(1, table0);
+        IntVector table2 = Nf4Lanes.table(2, table0);
+        IntVector table3 = Nf4Lanes.table(3, table0);
         FloatVector sum = FloatVector.zero(FLOATS);
         int k = 0;
         for (; k <= in - GROUP; k += GROUP) {

@@ -18,7 +18,11 @@ import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 
-/** The vector loops of {@link Nf4Panels}, over words and scales that have been gathered. */
+/**
+ * The vector loops of {@link Nf4Panels}, over words and scales that have been gathered. Each decodes one half of a panel,
+ * columns {@code column} to {@code column + WIDTH}: a body for both would outgrow what the compiler inlines, and vectors
+ * that cross a call that is not inlined are allocated.
+ */
 final class PanelDecoder {
 
     private static final int WORDS = NR / WORD; // in a row of the panel
@@ -28,60 +32,55 @@ final class PanelDecoder {
     private PanelDecoder() {}
 
     /**
-     * Decodes columns {@code column} to {@code column + WIDTH} of a panel: one of its two halves, since with both the loop's
-     * body would outgrow the compiler.
+     * Decodes words that each belong to one column.
      *
-     * @param words in tiles of WIDTH that have been transposed: word k of column n at
-     *     {@code (column + k % WIDTH) · stride + k − k % WIDTH + n}
+     * @param words of {@link WordTiles#transpose}: word k of column n at
+     *     {@code (column + k % WIDTH) · stride + k − k % WIDTH + n − column}
      * @param scales {@code [depth / 64, NR]}
      * @param depth a multiple of 64
      */
     static void columns(int[] words, int stride, float[] scales, int depth, float[] panel, int column) {
-        IntVector table0 = Nf4Lanes.table(0);
-        IntVector table1 = Nf4Lanes.table(1);
-        IntVector table2 = Nf4Lanes.table(2);
-        IntVector table3 = Nf4Lanes.table(3);
+        IntVector table0 = Nf4Lanes.table();
+        IntVector table1 = Nf4Lanes.table(1, table0);
+        IntVector table2 = Nf4Lanes.table(2, table0);
+        IntVector table3 = Nf4Lanes.table(3, table0);
         for (int k = 0; k < depth / WORD; k++) {
-            IntVector word = word(words, stride, k, column);
+            IntVector word = IntVector.fromArray(INTS, words, (column + k % WIDTH) * stride + k / WIDTH * WIDTH);
             FloatVector scale = FloatVector.fromArray(FLOATS, scales, k / WORD * NR + column);
             int at = k * WORD * NR + column;
             for (int bit = 0; bit < 32; bit += 8) { // a byte of each word: its high code, its low one
                 IntVector high = word.lanewise(VectorOperators.LSHR, bit + 4);
                 IntVector low = word.lanewise(VectorOperators.LSHR, bit);
-                store(high, table0, table1, table2, table3, scale, panel, at);
-                store(low, table0, table1, table2, table3, scale, panel, at + NR);
+                Nf4Lanes.values(high, table0, table1, table2, table3).mul(scale).intoArray(panel, at);
+                Nf4Lanes.values(low, table0, table1, table2, table3).mul(scale).intoArray(panel, at + NR);
                 at += 2 * NR;
             }
         }
     }
 
     /**
-     * {@link #columns} where blocks straddle rows: in 64 elements from a multiple of 64 on, each column goes once from one
-     * scale to the next.
+     * {@link #columns} where blocks straddle rows: in each 64 elements, counted from 0, every column goes once from one scale
+     * to the next.
      *
      * @param scales {@code [ceil(depth / 64) + 1, NR]}
      * @param bounds in {@code words}, {@code [NR]}: by column, after how many of 64 elements
      */
-    static void straddlingColumns(
+    static void straddledColumns(
             int[] words, int stride, float[] scales, int bounds, int depth, float[] panel, int column) {
-        IntVector table0 = Nf4Lanes.table(0);
-        IntVector table1 = Nf4Lanes.table(1);
-        IntVector table2 = Nf4Lanes.table(2);
-        IntVector table3 = Nf4Lanes.table(3);
+        IntVector table0 = Nf4Lanes.table();
+        IntVector table1 = Nf4Lanes.table(1, table0);
+        IntVector table2 = Nf4Lanes.table(2, table0);
+        IntVector table3 = Nf4Lanes.table(3, table0);
         IntVector bound = IntVector.fromArray(INTS, words, bounds + column);
         for (int k = 0; k < depth; k++) {
-            IntVector word = word(words, stride, k / WORD, column);
-            IntVector codes = word.lanewise(VectorOperators.LSHR, SHIFTS[k % WORD]);
-            FloatVector before = FloatVector.fromArray(FLOATS, scales, k / BLOCK * NR + column);
-            FloatVector after = FloatVector.fromArray(FLOATS, scales, (k / BLOCK + 1) * NR + column);
-            VectorMask<Float> crossed =
-                    bound.compare(VectorOperators.LE, k % BLOCK).cast(FLOATS);
-            store(codes, table0, table1, table2, table3, before.blend(after, crossed), panel, k * NR + column);
+            int word = k / WORD;
+            IntVector codes = IntVector.fromArray(INTS, words, (column + word % WIDTH) * stride + word / WIDTH * WIDTH)
+                    .lanewise(VectorOperators.LSHR, SHIFTS[k % WORD]);
+            VectorMask<Integer> crossed = bound.compare(VectorOperators.LE, k % BLOCK);
+            FloatVector scale = FloatVector.fromArray(FLOATS, scales, k / BLOCK * NR + column)
+                    .blend(FloatVector.fromArray(FLOATS, scales, (k / BLOCK + 1) * NR + column), crossed.cast(FLOATS));
+            Nf4Lanes.values(codes, table0, table1, table2, table3).mul(scale).intoArray(panel, k * NR + column);
         }
-    }
-
-    private static IntVector word(int[] words, int stride, int k, int column) {
-        return IntVector.fromArray(INTS, words, (column + k % WIDTH) * stride + k / WIDTH * WIDTH);
     }
 
     /** Gathers the words of a panel's rows, which start {@code stride} bytes apart. */
@@ -96,20 +95,18 @@ final class PanelDecoder {
         }
     }
 
-    /** Decodes the rows of a panel, {@code NR / 8} words and one scale each. */
-    static void rows(int[] words, float[] scales, int depth, float[] panel) {
-        IntVector table0 = Nf4Lanes.table(0);
-        IntVector table1 = Nf4Lanes.table(1);
-        IntVector table2 = Nf4Lanes.table(2);
-        IntVector table3 = Nf4Lanes.table(3);
-        IntVector leftShifts = Nf4Lanes.shifts(0);
-        IntVector rightShifts = Nf4Lanes.shifts(1);
+    /** Decodes words that lie in the panel's rows, {@code NR / 8} in each, with one scale. */
+    static void rows(int[] words, float[] scales, int depth, float[] panel, int column) {
+        IntVector table0 = Nf4Lanes.table();
+        IntVector table1 = Nf4Lanes.table(1, table0);
+        IntVector table2 = Nf4Lanes.table(2, table0);
+        IntVector table3 = Nf4Lanes.table(3, table0);
+        IntVector shifts = Nf4Lanes.shifts(column);
         for (int k = 0; k < depth; k++) {
-            IntVector left = Nf4Lanes.spread(words, k * WORDS, 0, leftShifts);
-            IntVector right = Nf4Lanes.spread(words, k * WORDS, 1, rightShifts);
-            FloatVector scale = FloatVector.broadcast(FLOATS, scales[k]);
-            store(left, table0, table1, table2, table3, scale, panel, k * NR);
-            store(right, table0, table1, table2, table3, scale, panel, k * NR + WIDTH);
+            IntVector codes = Nf4Lanes.spread(words, k * WORDS + column / WORD, shifts);
+            Nf4Lanes.values(codes, table0, table1, table2, table3)
+                    .mul(scales[k])
+                    .intoArray(panel, k * NR + column);
         }
     }
 
@@ -119,39 +116,19 @@ final class PanelDecoder {
      * @param scales {@code [2, depth]}: by row, the first, and the one that it goes on with
      * @param bounds in {@code words}, {@code [depth]}: by row, after how many columns
      */
-    static void straddlingRows(int[] words, float[] scales, int bounds, int depth, float[] panel) {
-        IntVector table0 = Nf4Lanes.table(0);
-        IntVector table1 = Nf4Lanes.table(1);
-        IntVector table2 = Nf4Lanes.table(2);
-        IntVector table3 = Nf4Lanes.table(3);
-        IntVector leftShifts = Nf4Lanes.shifts(0);
-        IntVector rightShifts = Nf4Lanes.shifts(1);
-        IntVector leftColumns = Nf4Lanes.numbers(0);
-        IntVector rightColumns = Nf4Lanes.numbers(WIDTH);
+    static void straddledRows(int[] words, float[] scales, int bounds, int depth, float[] panel, int column) {
+        IntVector table0 = Nf4Lanes.table();
+        IntVector table1 = Nf4Lanes.table(1, table0);
+        IntVector table2 = Nf4Lanes.table(2, table0);
+        IntVector table3 = Nf4Lanes.table(3, table0);
+        IntVector shifts = Nf4Lanes.shifts(column);
+        IntVector columns = Nf4Lanes.numbers(column);
         for (int k = 0; k < depth; k++) {
-            IntVector left = Nf4Lanes.spread(words, k * WORDS, 0, leftShifts);
-            IntVector right = Nf4Lanes.spread(words, k * WORDS, 1, rightShifts);
-            FloatVector leftScale = scale(scales, k, depth, leftColumns, words[bounds + k]);
-            FloatVector rightScale = scale(scales, k, depth, rightColumns, words[bounds + k]);
-            store(left, table0, table1, table2, table3, leftScale, panel, k * NR);
-            store(right, table0, table1, table2, table3, rightScale, panel, k * NR + WIDTH);
+            IntVector codes = Nf4Lanes.spread(words, k * WORDS + column / WORD, shifts);
+            VectorMask<Integer> crossed = columns.compare(VectorOperators.GE, words[bounds + k]);
+            FloatVector scale =
+                    FloatVector.broadcast(FLOATS, scales[k]).blend(scales[depth + k], crossed.cast(FLOATS));
+            Nf4Lanes.values(codes, table0, table1, table2, table3).mul(scale).intoArray(panel, k * NR + column);
         }
-    }
-
-    private static FloatVector scale(float[] scales, int k, int depth, IntVector columns, int bound) {
-        VectorMask<Float> crossed = columns.compare(VectorOperators.GE, bound).cast(FLOATS);
-        return FloatVector.broadcast(FLOATS, scales[k]).blend(scales[depth + k], crossed);
-    }
-
-    private static void store(
-            IntVector codes,
-            IntVector table0,
-            IntVector table1,
-            IntVector table2,
-            IntVector table3,
-            FloatVector scale,
-            float[] panel,
-            int at) {
-        Nf4Lanes.values(codes, table0, table1, table2, table3).mul(scale).intoArray(panel, at);
     }
 }

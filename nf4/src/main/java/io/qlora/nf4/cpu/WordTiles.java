@@ -15,10 +15,18 @@ final class WordTiles {
 
     private WordTiles() {}
 
-    /** Transposes the tile whose row i starts at {@code start + i · stride}. */
-    static void transpose(int[] words, int start, int stride) {
-        for (int bit = 1; bit < WIDTH; bit *= 2) {
-            exchange(words, start, stride, bit);
+    /**
+     * Transposes every tile of a matrix.
+     *
+     * @param words {@code [rows, stride]}, both multiples of WIDTH
+     */
+    static void transpose(int[] words, int stride, int rows) {
+        for (int start = 0; start < rows * stride; start += WIDTH * stride) {
+            for (int column = 0; column < stride; column += WIDTH) {
+                for (int bit = 1; bit < WIDTH; bit *= 2) {
+                    exchange(words, start + column, stride, bit);
+                }
+            }
         }
     }
 

@@ -32,9 +32,9 @@ public final class OnCard {
     /** Every case of every op test in these packages, wherever on the class path they are. */
     public static List<OpCase> cases(String... packages) {
         List<OpCase> cases = new ArrayList<>();
-        for (String name : tests(Set.of(packages))) {
+        for (String name : classes(Set.of(packages), "Test")) {
             try {
-                Class<?> type = Class.forName(name, false, OnCard.class.getClassLoader());
+                Class<?> type = load(name);
                 if (OpTest.class.isAssignableFrom(type) && !Modifier.isAbstract(type.getModifiers())) {
                     Constructor<?> constructor = type.getDeclaredConstructor();
                     constructor.setAccessible(true);
@@ -47,29 +47,52 @@ public final class OnCard {
         return cases;
     }
 
-    private static SortedSet<String> tests(Set<String> packages) {
-        SortedSet<String> tests = new TreeSet<>();
+    /** Every kernel contract in these packages: every nested interface called {@code Kernel} or {@code Codec}. */
+    public static List<Class<?>> contracts(String... packages) {
+        SortedSet<String> names = classes(Set.of(packages), "$Kernel");
+        names.addAll(classes(Set.of(packages), "$Codec"));
+        List<Class<?>> contracts = new ArrayList<>();
+        try {
+            for (String name : names) {
+                contracts.add(load(name));
+            }
+        } catch (ClassNotFoundException e) {
+            throw new AssertionError(e);
+        }
+        return contracts;
+    }
+
+    private static Class<?> load(String name) throws ClassNotFoundException {
+        return Class.forName(name, false, OnCard.class.getClassLoader());
+    }
+
+    /** The names of the classes in these packages, wherever on the class path, that end so. */
+    private static SortedSet<String> classes(Set<String> packages, String end) {
+        SortedSet<String> found = new TreeSet<>();
         for (String entry : System.getProperty("java.class.path").split(File.pathSeparator)) {
             Path path = Path.of(entry);
             try {
                 if (Files.isDirectory(path)) {
-                    tests.addAll(tests(path, packages));
-                } else if (entry.endsWith("-tests.jar")) {
+                    found.addAll(classes(path, packages, end));
+                } else if (entry.endsWith(".jar") && Files.exists(path)) {
                     try (FileSystem jar = FileSystems.newFileSystem(path, Map.of())) {
-                        tests.addAll(tests(jar.getPath("/"), packages));
+                        Path root = jar.getPath("/");
+                        if (Files.isDirectory(root.resolve("io/qlora"))) {
+                            found.addAll(classes(root, packages, end));
+                        }
                     }
                 }
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             }
         }
-        return tests;
+        return found;
     }
 
-    private static List<String> tests(Path root, Set<String> packages) throws IOException {
+    private static List<String> classes(Path root, Set<String> packages, String end) throws IOException {
         try (Stream<Path> files = Files.walk(root)) {
             return files.map(file -> root.relativize(file).toString())
-                    .filter(name -> name.endsWith("Test.class"))
+                    .filter(name -> name.endsWith(end + ".class"))
                     .map(name ->
                             name.substring(0, name.length() - ".class".length()).replace('/', '.'))
                     .filter(name -> packages.contains(name.substring(0, Math.max(0, name.lastIndexOf('.')))))
