@@ -16,7 +16,6 @@ import jdk.incubator.vector.FloatVector;
 /** What the machine can do at most: multiply in registers, and read and write memory that no cache holds. */
 final class Bounds {
 
-    private static final String FMA = "bound: FMA peak, %d bits";
     private static final int[] WIDTHS = {512, 256, 128};
 
     private static final int FMA_TASKS = 16; // a thread's: of some 50 µs, so that none waits long for another
@@ -27,17 +26,12 @@ final class Bounds {
 
     private Bounds() {}
 
-    /** The peak at the widest vectors of a machine. */
-    static String fmaPeak(int bits) {
-        return FMA.formatted(bits);
-    }
-
     /** All of them; of vectors no wider than these. */
     static List<Subject> subjects() {
         List<Subject> subjects = new ArrayList<>();
         for (int bits : WIDTHS) {
             if (bits <= FloatVector.SPECIES_PREFERRED.vectorBitSize()) {
-                subjects.add(new Subject(fmaPeak(bits), device -> fma(device, bits)));
+                subjects.add(new Subject("bound: FMA peak, " + bits + " bits", device -> fma(device, bits)));
             }
         }
         subjects.add(new Subject("bound: memory, read", device -> stream(device, 1, Bounds::read)));

@@ -6,23 +6,26 @@ import java.util.stream.Stream;
 /** Everything that can be measured. */
 final class Catalogue {
 
+    private static final List<Subject> BOUNDS = Bounds.subjects();
+    private static final List<Subject> SUBJECTS = Stream.of(Products.subjects(), Ops.subjects(), Conversions.subjects())
+            .flatMap(List::stream)
+            .toList();
+
     private Catalogue() {}
 
     /** The machine's bounds, which every run measures. */
     static List<Subject> bounds() {
-        return Bounds.subjects();
+        return BOUNDS;
     }
 
     /** All but the bounds. */
     static List<Subject> subjects() {
-        return Stream.of(Products.subjects(), Ops.subjects(), Conversions.subjects())
-                .flatMap(List::stream)
-                .toList();
+        return SUBJECTS;
     }
 
     /** The subject of a name. */
     static Subject find(String name) {
-        return Stream.concat(bounds().stream(), subjects().stream())
+        return Stream.concat(BOUNDS.stream(), SUBJECTS.stream())
                 .filter(subject -> subject.name().equals(name))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException("no subject called " + name + ": --list has them"));

@@ -9,7 +9,6 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.regex.Pattern;
-import jdk.incubator.vector.FloatVector;
 import org.openjdk.jmh.runner.RunnerException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -57,10 +56,10 @@ public final class Main implements Callable<Integer> {
     @Option(names = "-i", defaultValue = "5", description = "Iterations that count (default ${DEFAULT-VALUE}).")
     private int iterations;
 
-    @Option(names = "-w", defaultValue = "400", description = "Milliseconds of the former (default ${DEFAULT-VALUE}).")
+    @Option(names = "-w", defaultValue = "500", description = "Milliseconds of the former (default ${DEFAULT-VALUE}).")
     private int warmupMilliseconds;
 
-    @Option(names = "-r", defaultValue = "120", description = "Milliseconds of the latter (default ${DEFAULT-VALUE}).")
+    @Option(names = "-r", defaultValue = "100", description = "Milliseconds of the latter (default ${DEFAULT-VALUE}).")
     private int milliseconds;
 
     @Option(
@@ -127,8 +126,8 @@ public final class Main implements Callable<Integer> {
             bounds.put(bound.name(), measurement);
             print(measurement);
         }
-        double peak = bounds.get(Bounds.fmaPeak(FloatVector.SPECIES_PREFERRED.vectorBitSize()))
-                .gflopS();
+        double peak =
+                bounds.values().stream().mapToDouble(Measurement::gflopS).max().orElseThrow();
         double bandwidth =
                 bounds.values().stream().mapToDouble(Measurement::gbS).max().orElseThrow();
         Map<String, Measurement> done = new HashMap<>();

@@ -9,13 +9,14 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.reflect.Constructor;
 import java.lang.reflect.Modifier;
-import java.net.URI;
 import java.net.URISyntaxException;
+import java.net.URL;
 import java.nio.file.FileSystem;
 import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
@@ -25,6 +26,7 @@ import java.util.stream.Stream;
 /** The ops by the cases of their tests: what drives oracle and gradients drives the benchmark. */
 final class Ops {
 
+    private static final String PACKAGE = "io/qlora";
     private static final Pattern ADAPTED = Pattern.compile("LoraLinear of NF4, rank \\d+, (M=\\d+, \\d+ -> \\d+)");
 
     private Ops() {}
@@ -50,8 +52,8 @@ final class Ops {
         return new Subject(measured + ", " + pass, base, true, device -> new Replayed(measured, forward, device));
     }
 
-    /** Every op test on the class path of this program, which is one jar or folders. */
-    private static List<OpTest> tests() {
+    /** Every op test that the class loader can see, in one jar or in several or in folders. */
+    static List<OpTest> tests() {
         return classNames().stream()
                 .filter(name -> name.endsWith("Test"))
                 .<Class<?>>map(Ops::load)
@@ -61,31 +63,32 @@ final class Ops {
     }
 
     private static List<String> classNames() {
+        List<String> names = new ArrayList<>();
         try {
-            URI place = OpTest.class
-                    .getProtectionDomain()
-                    .getCodeSource()
-                    .getLocation()
-                    .toURI();
-            if (Files.isDirectory(Path.of(place))) {
-                return classNames(Path.of(place));
-            }
-            try (FileSystem jar = FileSystems.newFileSystem(URI.create("jar:" + place), Map.of())) {
-                return classNames(jar.getPath("/"));
+            for (URL place : Collections.list(Ops.class.getClassLoader().getResources(PACKAGE))) {
+                if (place.getProtocol().equals("jar")) {
+                    try (FileSystem _ = FileSystems.newFileSystem(place.toURI(), Map.of())) {
+                        names.addAll(classNames(Path.of(place.toURI())));
+                    }
+                } else {
+                    names.addAll(classNames(Path.of(place.toURI())));
+                }
             }
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         } catch (URISyntaxException e) {
             throw new IllegalStateException(e);
         }
+        return names;
     }
 
     private static List<String> classNames(Path root) throws IOException {
-        try (Stream<Path> files = Files.walk(root.resolve("io/qlora"))) {
-            return files.map(file -> root.relativize(file).toString())
+        try (Stream<Path> files = Files.walk(root)) {
+            return files.map(file -> PACKAGE + "/" + root.relativize(file))
                     .filter(name -> name.endsWith(".class"))
-                    .map(name ->
-                            name.substring(0, name.length() - ".class".length()).replace('/', '.'))
+                    .map(name -> name.substring(0, name.length() - ".class".length())
+                            .replace('/', '.')
+                            .replace('\\', '.'))
                     .sorted()
                     .toList();
         }

@@ -6,7 +6,7 @@ import java.util.Locale;
 /** The measurements for people, a line each as they come. */
 record Table(PrintStream out) {
 
-    private static final String LINE = "%-58s %3s %12s %9s %7s %9s %7s  %s%n";
+    private static final String LINE = "%-67s %3s %12s %9s %7s %9s %7s  %s%n";
 
     void head() {
         out.printf(Locale.ROOT, LINE, "", "thr", "µs", "GFLOP/s", "of FMA", "GB/s", "of mem", "speed, of its peer's");

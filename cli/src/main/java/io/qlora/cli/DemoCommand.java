@@ -92,8 +92,8 @@ final class DemoCommand implements Callable<Integer> {
                 .scheduler(LearningRate.Schedule.COSINE)
                 .warmupRatio(0.05)
                 .batchSize(16)
-                .numTrainEpochs(3)
-                .evalSteps(100)
+                .numTrainEpochs(2)
+                .evalSteps(25)
                 .loggingSteps(25)
                 .build();
         return new RunOptions(

@@ -51,7 +51,7 @@ final class DemoFiles {
     }
 
     Path model() {
-        return root.resolve("model");
+        return root.resolve("tiny-llama");
     }
 
     Path train() {

@@ -8,7 +8,7 @@ import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
-import java.util.List;
+import java.util.Comparator;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
 import picocli.CommandLine;
@@ -27,13 +27,23 @@ final class Failures {
     static int wrongUse(ParameterException e) {
         CommandLine command = e.getCommandLine();
         String sentence = oneLine(e.getMessage());
-        List<String> alike =
-                e instanceof UnmatchedArgumentException unmatched ? unmatched.getSuggestions() : List.<String>of();
-        if (!alike.isEmpty()) {
-            sentence += "; is it " + String.join(" or ", alike) + "?";
+        if (e instanceof UnmatchedArgumentException unmatched) {
+            String given = unmatched.getUnmatched().stream().findFirst().orElse("");
+            sentence += unmatched.getSuggestions().stream()
+                    .max(Comparator.comparingInt(alike -> commonPrefix(alike, given)))
+                    .map(alike -> "; is it " + alike + "?")
+                    .orElse("");
         }
         print(command, sentence + " (" + command.getCommandSpec().qualifiedName() + " --help shows what there is)");
         return WRONG_USE;
+    }
+
+    private static int commonPrefix(String a, String b) {
+        int length = 0;
+        while (length < Math.min(a.length(), b.length()) && a.charAt(length) == b.charAt(length)) {
+            length++;
+        }
+        return length;
     }
 
     /** A command that ran and did not succeed. */

@@ -55,6 +55,7 @@ final class LoraOptions {
     private TargetModules targets() {
         boolean several = targetModules.size() > 1;
         for (String name : targetModules) {
+            Paths.requireNoOption("--target-modules", name);
             if (several && (!name.matches("[\\w.-]+") || name.equalsIgnoreCase(TargetModules.ALL_LINEAR))) {
                 throw new UsageException("--target-modules should be names of modules, or " + TargetModules.ALL_LINEAR
                         + " alone, or one regular expression alone, found " + String.join(" ", targetModules));

@@ -32,6 +32,7 @@ final class Paths {
     /** Requires files that can be read. */
     static void requireFiles(String option, List<Path> files) {
         for (Path file : files) {
+            requireNoOption(option, file.toString());
             if (!Files.exists(file)) {
                 throw new UsageException(option + " " + file + ": there is no such file");
             }
@@ -39,6 +40,13 @@ final class Paths {
                 throw new UsageException(option + " " + file + ": expected a file, found a directory");
             }
             requireReadable(option, file);
+        }
+    }
+
+    /** Requires a value, of an option that takes several, to be none that was meant to be an option itself. */
+    static void requireNoOption(String option, String value) {
+        if (value.startsWith("--")) {
+            throw new UsageException("Unknown option: '" + value + "', taken for a value of " + option);
         }
     }
 

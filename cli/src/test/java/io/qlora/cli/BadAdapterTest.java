@@ -31,8 +31,17 @@ class BadAdapterTest {
     static void train() throws IOException {
         Path data = TinyModel.data(shared.resolve("data.jsonl"), 2);
         Cli.Result result = Cli.run(
-                "train", "--model", TinyModel.DIRECTORY, "--data", data, "--output", shared.resolve("trained"),
-                "--max-steps", 1, "--lora-r", 2);
+                "train",
+                "--model",
+                TinyModel.DIRECTORY,
+                "--data",
+                data,
+                "--output",
+                shared.resolve("trained"),
+                "--max-steps",
+                1,
+                "--lora-r",
+                2);
         assertEquals(0, result.status(), result.err());
     }
 
@@ -42,7 +51,8 @@ class BadAdapterTest {
     }
 
     private Cli.Result eval(Path model) {
-        return Cli.run("eval", "--model", model, "--adapter", adapter, "--data", shared.resolve("data.jsonl"));
+        Path data = shared.resolve("data.jsonl");
+        return Cli.run("eval", "--model", model, "--adapter", adapter, "--data", data, "--json");
     }
 
     private Cli.Result eval() {
@@ -51,7 +61,7 @@ class BadAdapterTest {
 
     @Test
     void theAdapterAsItWasIsFine() throws IOException {
-        assertEquals(6, eval().json().get("target_tokens").asInt());
+        assertEquals(7, eval().json().get("target_tokens").asInt());
     }
 
     @ParameterizedTest
@@ -59,7 +69,8 @@ class BadAdapterTest {
     void damagedTensorsAreRefused(DamagedTensors damage) throws IOException {
         damage.inflict(adapter.resolve(WEIGHTS));
         eval().assertFailure(WEIGHTS, damage.sentence);
-        Cli.run("generate", "--model", TinyModel.DIRECTORY, "--adapter", adapter).assertFailure(WEIGHTS, damage.sentence);
+        Cli.run("generate", "--model", TinyModel.DIRECTORY, "--adapter", adapter)
+                .assertFailure(WEIGHTS, damage.sentence);
         Cli.run("inspect", adapter).assertFailure(WEIGHTS, damage.sentence);
     }
 
@@ -74,13 +85,16 @@ class BadAdapterTest {
     void anAdapterOfOtherShapesIsRefused() throws IOException {
         Path wider = TinyModel.copyTo(folder.resolve("model"));
         TinyModel.edit(wider.resolve("config.json"), config -> config.put("intermediate_size", 240));
-        eval(wider).assertFailure(WEIGHTS, "gate_proj.lora_B.weight", "expected [240, 2]", "found [200, 2]", "another model");
+        eval(wider)
+                .assertFailure(
+                        WEIGHTS, "gate_proj.lora_B.weight", "expected [240, 2]", "found [200, 2]", "another model");
     }
 
     @Test
     void anAdapterOfModulesThatThisModelLacksIsRefused() throws IOException {
         TinyModel.edit(
-                adapter.resolve(CONFIG), config -> config.putArray("target_modules").add("query_key_value"));
+                adapter.resolve(CONFIG),
+                config -> config.putArray("target_modules").add("query_key_value"));
         eval().assertFailure(CONFIG, "query_key_value", "another model");
     }
 

@@ -54,15 +54,15 @@ class BadModelTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"I16", "Q4_K", "bfloat16", ""})
+    @ValueSource(strings = {"I16", "Q4_K", "bfloat16"})
     void anUnknownOrUnfitDtypeIsRefused(String dtype) throws IOException {
-        TinyModel.editHeaderJson(
-                model.resolve(SHARD), header -> ((ObjectNode) header.get(TENSOR)).put("dtype", dtype));
+        TinyModel.editHeaderJson(model.resolve(SHARD), header -> ((ObjectNode) header.get(TENSOR)).put("dtype", dtype));
         eval().assertFailure(SHARD, TENSOR, "its type should be F32, F16 or BF16, found " + dtype);
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"../outside.safetensors", "/etc/passwd", "sub/x.safetensors", "..", "C:\\x.safetensors", ""})
+    @ValueSource(
+            strings = {"../outside.safetensors", "/etc/passwd", "sub/x.safetensors", "..", "C:\\x.safetensors", ""})
     void anIndexThatPointsOutsideIsRefused(String shard) throws IOException {
         Files.copy(model.resolve(SHARD), folder.resolve("outside.safetensors"));
         TinyModel.edit(model.resolve(INDEX), index -> ((ObjectNode) index.get("weight_map")).put(TENSOR, shard));
@@ -155,7 +155,8 @@ class BadModelTest {
     @Test
     void aTokenizerOfUnknownKindIsRefused() throws IOException {
         TinyModel.edit(
-                model.resolve("tokenizer.json"), tokenizer -> ((ObjectNode) tokenizer.get("model")).put("type", "Magic"));
+                model.resolve("tokenizer.json"),
+                tokenizer -> ((ObjectNode) tokenizer.get("model")).put("type", "Magic"));
         train().assertFailure("tokenizer.json", "cannot be used");
     }
 
@@ -168,9 +169,9 @@ class BadModelTest {
 
     @Test
     void aTokenizerLargerThanTheEmbeddingIsRefused() throws IOException {
-        TinyModel.edit(model.resolve("tokenizer.json"), tokenizer -> ((ObjectNode)
-                        tokenizer.get("model").get("vocab"))
-                .put("zebra", 384));
+        TinyModel.edit(
+                model.resolve("tokenizer.json"),
+                tokenizer -> ((ObjectNode) tokenizer.get("model").get("vocab")).put("zebra", 384));
         train().assertFailure("tokenizer.json", "384 rows", "zebra", "take the tokenizer that belongs to the model");
         eval().assertFailure("tokenizer.json", "384 rows");
     }

@@ -41,7 +41,11 @@ final class Cli {
             assertAll(
                     () -> assertTrue(last.startsWith("qlora: "), err),
                     () -> assertEquals(
-                            1, lines.stream().filter(line -> line.startsWith("qlora: ")).count(), err),
+                            1,
+                            lines.stream()
+                                    .filter(line -> line.startsWith("qlora: "))
+                                    .count(),
+                            err),
                     () -> assertFalse(err.contains("\tat ") || err.contains("Exception"), err),
                     () -> assertFalse(err.contains("An error inside qlora"), err));
             return last.substring("qlora: ".length());

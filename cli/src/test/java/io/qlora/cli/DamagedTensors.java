@@ -121,7 +121,8 @@ enum DamagedTensors {
                     tensors.add((ObjectNode) entry.getValue());
                 }
             }
-            tensors.sort((a, b) -> Long.compare(offsets(a).get(0).asLong(), offsets(b).get(0).asLong()));
+            tensors.sort((a, b) ->
+                    Long.compare(offsets(a).get(0).asLong(), offsets(b).get(0).asLong()));
             change(tensors);
         });
     }

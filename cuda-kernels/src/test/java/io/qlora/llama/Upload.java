@@ -20,6 +20,7 @@ public final class Upload {
     public static LlamaModel copy(LlamaModel model, LoadOptions options, Device device) {
         LlamaModel copy = LlamaModel.plan(model.config(), options, device);
         write(model.embedding().tensor(), copy.embedding().tensor());
+        write(model.head().tensor(), copy.head().tensor()); // the embedding again, where they are tied
         write((Tensor) field(model, "norm"), (Tensor) field(copy, "norm"));
         List<?> from = (List<?>) field(model, "layers");
         List<?> to = (List<?>) field(copy, "layers");

@@ -156,12 +156,13 @@ public final class Nf4Panels {
                     w.stage((long) (k0 + k) * w.in + n0, nr, words, k * Rows.WORDS);
                 }
             }
+            long last = ((long) w.out * w.in - 1) / BLOCK;
             for (int k = 0; k < kc; k++) {
                 long from = (long) (k0 + k) * w.in + n0;
-                int bound = BLOCK - (int) (from % BLOCK);
-                words[bounds + k] = bound;
-                scales[k] = w.scale(from / BLOCK);
-                scales[kc + k] = bound < nr ? w.scale(from / BLOCK + 1) : 0;
+                words[bounds + k] = BLOCK - (int) (from % BLOCK);
+                for (int b = 0; b < 2; b++) {
+                    scales[b * kc + k] = w.scale(Math.min(from / BLOCK + b, last));
+                }
             }
             for (int column = 0; column < NR; column += WIDTH) {
                 PanelDecoder.straddledRows(words, scales, bounds, kc, panel, column);

@@ -14,7 +14,6 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 
 /**
@@ -23,7 +22,8 @@ import jdk.incubator.vector.VectorOperators;
  *
  * <p>A vector of words holds the codes of {@code 8·WIDTH} elements, those of one word in one lane. x is therefore laid out
  * once so that its elements come in the order in which shifting the words brings up the codes. The sum of a block is
- * multiplied by its scale as a whole.
+ * multiplied by its scale as a whole. With 16 lanes a vector of words is two blocks; an odd last one is then taken together
+ * with the one before it, which counts for nothing the second time.
  */
 final class Nf4RowProduct {
 
@@ -63,12 +63,12 @@ final class Nf4RowProduct {
      * @param y [M, out], written
      */
     static void multiply(Nf4Reader w, Tensor x, Tensor y, Workers workers) {
-        boolean whole = w.in % BLOCK == 0;
+        boolean whole = w.in % BLOCK == 0 && w.in >= GROUP;
         int rows = x.rows();
         float[][] xs = new float[rows][];
         for (int m = 0; m < rows; m++) {
-            MemorySegment row = x.segment().asSlice(4L * m * w.in, 4L * w.in);
-            xs[m] = whole ? arrange(row, w.in) : row.toArray(FLOAT);
+            float[] row = x.segment().asSlice(4L * m * w.in, 4L * w.in).toArray(FLOAT);
+            xs[m] = whole ? arrange(row) : row;
         }
         MemorySegment ys = y.segment();
         workers.run(Math.ceilDiv(w.out, ROWS), task -> {
@@ -83,22 +83,34 @@ final class Nf4RowProduct {
         });
     }
 
-    /** Of each group of {@code 8·WIDTH} elements first those that are first in their word, then the second, …; 0 at the end. */
-    private static float[] arrange(MemorySegment x, int in) {
-        float[] arranged = new float[Math.ceilDiv(in, GROUP) * GROUP];
-        for (int k = 0; k < in; k++) {
-            int lane = k % GROUP / WORD;
-            arranged[k / GROUP * GROUP + k % WORD * WIDTH + lane] = x.getAtIndex(FLOAT, k);
+    /** Where group {@code g} of a row starts: the last one may overlap the one before. */
+    private static int start(int g, int in) {
+        return Math.min(g * GROUP, in - GROUP);
+    }
+
+    /** Of each group first the elements that are first in their word, then the second, …; 0 for those met before. */
+    private static float[] arrange(float[] x) {
+        int groups = Math.ceilDiv(x.length, GROUP);
+        float[] arranged = new float[groups * GROUP];
+        for (int g = 0; g < groups; g++) {
+            int start = start(g, x.length);
+            for (int k = g * GROUP; k < Math.min(x.length, (g + 1) * GROUP); k++) {
+                int lane = (k - start) / WORD;
+                arranged[g * GROUP + k % WORD * WIDTH + lane] = x[k];
+            }
         }
         return arranged;
     }
 
-    /** The scales of a row of whole blocks, and a 0 for what is beyond it. */
+    /** The scales of a row of whole blocks, group by group; 0 for a block met before. */
     private static float[] scales(Nf4Reader w, int n) {
         int blocks = w.in / BLOCK;
         float[] scales = SCRATCH.get().floats(blocks + 1);
         w.scales((long) n * blocks, blocks, scales, 0, 1);
-        scales[blocks] = 0;
+        scales[blocks] = scales[blocks - 1];
+        if (WIDTH == 16 && blocks % 2 == 1) {
+            scales[blocks - 1] = 0;
+        }
         return scales;
     }
 
@@ -116,17 +128,11 @@ final class Nf4RowProduct {
         IntVector table2 = Nf4Lanes.table(2, table0);
         IntVector table3 = Nf4Lanes.table(3, table0);
         FloatVector sum = FloatVector.zero(FLOATS);
-        int k = 0;
-        for (; k <= in - GROUP; k += GROUP) {
-            IntVector words = IntVector.fromMemorySegment(INTS, codes, offset + k / 2, ORDER);
-            FloatVector product = product(words, table0, table1, table2, table3, x, k);
-            sum = product.fma(scale(scales, k), sum);
-        }
-        if (k < in) { // with 16 lanes, a last block of its own
-            VectorMask<Integer> there = INTS.indexInRange(0, (in - k) / WORD);
-            IntVector words = IntVector.fromMemorySegment(INTS, codes, offset + k / 2, ORDER, there);
-            FloatVector product = product(words, table0, table1, table2, table3, x, k);
-            sum = product.fma(scale(scales, k), sum);
+        int groups = Math.ceilDiv(in, GROUP);
+        for (int g = 0; g < groups; g++) {
+            IntVector words = IntVector.fromMemorySegment(INTS, codes, offset + start(g, in) / 2, ORDER);
+            FloatVector product = product(words, table0, table1, table2, table3, x, g * GROUP);
+            sum = product.fma(scale(scales, g), sum);
         }
         return Lanes.sum(sum);
     }
@@ -147,10 +153,10 @@ final class Nf4RowProduct {
         return high.add(low);
     }
 
-    /** The scales of the blocks that the words from element {@code k} of a row on are of: two with 16 lanes, else one. */
-    private static FloatVector scale(float[] scales, int k) {
-        float first = scales[k / BLOCK];
-        return WIDTH == 16 ? Nf4Lanes.halves(first, scales[k / BLOCK + 1]) : FloatVector.broadcast(FLOATS, first);
+    /** The scales of the blocks that a group is of: two with 16 lanes, else one. */
+    private static FloatVector scale(float[] scales, int g) {
+        float first = scales[g * GROUP / BLOCK];
+        return WIDTH == 16 ? Nf4Lanes.halves(first, scales[2 * g + 1]) : FloatVector.broadcast(FLOATS, first);
     }
 
     private static float dot(float[] a, float[] b, int length) {

@@ -126,8 +126,7 @@ final class PanelDecoder {
         for (int k = 0; k < depth; k++) {
             IntVector codes = Nf4Lanes.spread(words, k * WORDS + column / WORD, shifts);
             VectorMask<Integer> crossed = columns.compare(VectorOperators.GE, words[bounds + k]);
-            FloatVector scale =
-                    FloatVector.broadcast(FLOATS, scales[k]).blend(scales[depth + k], crossed.cast(FLOATS));
+            FloatVector scale = FloatVector.broadcast(FLOATS, scales[k]).blend(scales[depth + k], crossed.cast(FLOATS));
             Nf4Lanes.values(codes, table0, table1, table2, table3).mul(scale).intoArray(panel, k * NR + column);
         }
     }

@@ -1,0 +1,222 @@
+package io.qlora.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Output directories and checkpoints that a run must not or cannot use: what is in them stays as it was, to the byte. */
+class BadOutputTest {
+
+    private static final String WEIGHTS = "adapter_model.safetensors";
+    private static final String OPTIMIZER = "optimizer.safetensors";
+    private static final String STATE = "trainer_state.json";
+
+    @TempDir
+    static Path shared;
+
+    @TempDir
+    Path folder;
+
+    private static Path data;
+    private Path output;
+    private Path checkpoint;
+    private Map<String, byte[]> before;
+
+    @BeforeAll
+    static void train() throws IOException {
+        data = TinyModel.data(shared.resolve("data.jsonl"), 4);
+        Cli.Result result = run(shared.resolve("trained"));
+        assertEquals(0, result.status(), result.err());
+    }
+
+    @BeforeEach
+    void copy() throws IOException {
+        output = TinyModel.copy(shared.resolve("trained"), folder.resolve("out"));
+        checkpoint = TinyModel.copy(shared.resolve("trained/checkpoint-1"), output.resolve("checkpoint-1"));
+    }
+
+    private static Cli.Result run(Path output, Object... more) {
+        List<Object> arguments = new ArrayList<>(List.of(
+                "train",
+                "--model",
+                TinyModel.DIRECTORY,
+                "--data",
+                data,
+                "--output",
+                output,
+                "--max-steps",
+                2,
+                "--per-device-train-batch-size",
+                1,
+                "--lora-r",
+                2,
+                "--target-modules",
+                "q_proj,v_proj",
+                "--save-steps",
+                1));
+        arguments.addAll(Arrays.asList(more));
+        return Cli.run(arguments.toArray());
+    }
+
+    /** Runs, and requires that nothing in the output directory has changed. */
+    private Cli.Result runUntouched(Object... more) throws IOException {
+        before = contents();
+        Cli.Result result = run(output, more);
+        Map<String, byte[]> after = contents();
+        assertEquals(before.keySet(), after.keySet());
+        before.forEach((name, bytes) -> assertArrayEquals(bytes, after.get(name), name));
+        return result;
+    }
+
+    private Map<String, byte[]> contents() throws IOException {
+        Map<String, byte[]> contents = new TreeMap<>();
+        try (Stream<Path> files = Files.walk(folder)) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                contents.put(folder.relativize(file).toString(), Files.readAllBytes(file));
+            }
+        }
+        return contents;
+    }
+
+    @Test
+    void anOutputDirectoryThatIsNotEmptyIsLeftAlone() throws IOException {
+        runUntouched().assertWrongUse("--output " + output, "not empty", "--resume-from-checkpoint");
+    }
+
+    @Test
+    void anOutputThatIsAFileIsLeftAlone() throws IOException {
+        output = Files.writeString(folder.resolve("file"), "precious");
+        runUntouched().assertWrongUse("--output " + output, "expected a directory, found a file");
+    }
+
+    @Test
+    void anOutputBelowAFileIsRefused() throws IOException {
+        Path file = Files.writeString(folder.resolve("file"), "precious");
+        output = file.resolve("out");
+        runUntouched().assertFailure(output, "cannot be written");
+    }
+
+    @Test
+    void anOutputThatMayNotBeWrittenToIsRefused() throws IOException {
+        output = Files.createDirectory(folder.resolve("locked"));
+        assertTrue(output.toFile().setWritable(false, false));
+        assumeFalse(Files.isWritable(output), "this user may write everywhere");
+        runUntouched().assertFailure(output, "permission denied");
+    }
+
+    @Test
+    void anotherRunsOutputIsNotResumedInto() throws IOException {
+        Path other = shared.resolve("trained/checkpoint-1");
+        runUntouched("--resume-from-checkpoint", other).assertWrongUse("--output " + output, "not empty");
+    }
+
+    @Test
+    void anOutputWithoutCheckpointsCannotBeResumed() throws IOException {
+        for (String file : List.of(WEIGHTS, OPTIMIZER, STATE, "adapter_config.json", "README.md")) {
+            Files.delete(checkpoint.resolve(file));
+        }
+        runUntouched("--resume-from-checkpoint").assertWrongUse(output, "holds no checkpoint", "--save-steps");
+    }
+
+    @Test
+    void aDirectoryThatIsNoCheckpointIsRefused() throws IOException {
+        Files.delete(checkpoint.resolve(STATE));
+        runUntouched("--resume-from-checkpoint", checkpoint).assertFailure(checkpoint, "expected a checkpoint", STATE);
+    }
+
+    @ParameterizedTest
+    @EnumSource
+    void damagedTensorsInACheckpointAreRefused(DamagedTensors damage) throws IOException {
+        damage.inflict(checkpoint.resolve(OPTIMIZER));
+        runUntouched("--resume-from-checkpoint").assertFailure(OPTIMIZER, damage.sentence);
+        Path whole = shared.resolve("trained/checkpoint-1").resolve(OPTIMIZER);
+        Files.copy(whole, checkpoint.resolve(OPTIMIZER), StandardCopyOption.REPLACE_EXISTING);
+        damage.inflict(checkpoint.resolve(WEIGHTS));
+        runUntouched("--resume-from-checkpoint").assertFailure(WEIGHTS, damage.sentence);
+    }
+
+    @Test
+    void tensorsOfOtherShapesInACheckpointAreRefused() throws IOException {
+        TinyModel.editHeader(checkpoint.resolve(OPTIMIZER), header -> header.replaceFirst("\\[2,96]", "[96,2]"));
+        runUntouched("--resume-from-checkpoint").assertFailure(OPTIMIZER, "expected [2, 96]", "found [96, 2]");
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "--learning-rate, 1e-3, learning_rate",
+        "--seed, 7, seed",
+        "--lora-alpha, 32, lora_alpha",
+        "--lora-r, 4, lora_r",
+        "--target-modules, q_proj, target_modules",
+        "--quantization, none, quantization",
+        "--max-length, 12, train_data_sha256",
+        "--gradient-accumulation-steps, 2, gradient_accumulation_steps",
+    })
+    void aCheckpointOfAnotherRunIsRefused(String option, String value, String setting) throws IOException {
+        List<Object> arguments = new ArrayList<>(List.of(
+                "train",
+                "--model",
+                TinyModel.DIRECTORY,
+                "--data",
+                data,
+                "--output",
+                output,
+                "--max-steps",
+                2,
+                "--per-device-train-batch-size",
+                1,
+                "--save-steps",
+                1,
+                "--resume-from-checkpoint"));
+        if (!option.equals("--lora-r")) {
+            arguments.addAll(List.of("--lora-r", 2));
+        }
+        if (!option.equals("--target-modules")) {
+            arguments.addAll(List.of("--target-modules", "q_proj,v_proj"));
+        }
+        arguments.addAll(List.of(option, value));
+        before = contents();
+        Cli.run(arguments.toArray()).assertWrongUse(checkpoint, setting, "resume with the options");
+        assertEquals(before.keySet(), contents().keySet());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"0", "-1", "3", "99999999999999"})
+    void aCheckpointOfAnImpossibleStepIsRefused(long step) throws IOException {
+        TinyModel.edit(checkpoint.resolve(STATE), (ObjectNode state) -> state.put("global_step", step));
+        runUntouched("--resume-from-checkpoint")
+                .assertFailure(STATE, "global_step should be from 1 to", "found " + step);
+    }
+
+    @Test
+    void aModelThatCannotFitIsRefusedWithTheOptionThatHelps() throws IOException {
+        Path model = TinyModel.copyTo(folder.resolve("model"));
+        TinyModel.edit(
+                model.resolve("config.json"),
+                config -> config.put("hidden_size", 1 << 20).put("intermediate_size", 1 << 22));
+        Cli.Result result = Cli.run(
+                "train", "--model", model, "--data", data, "--output", folder.resolve("new"), "--quantization", "none");
+        result.assertFailure("this run needs", "GiB", "available", "--quantization nf4");
+        assertTrue(Files.notExists(folder.resolve("new")));
+    }
+}

@@ -1,0 +1,158 @@
+package io.qlora.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.StreamSupport;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** {@code qlora train}, on the tiny model. */
+class TrainCommandTest {
+
+    @TempDir
+    Path folder;
+
+    private Path data;
+
+    @BeforeEach
+    void write() throws IOException {
+        data = TinyModel.data(folder.resolve("data.jsonl"), 6);
+    }
+
+    private Cli.Result train(Path output, Object... options) {
+        List<Object> arguments = new ArrayList<>(List.of(
+                "train",
+                "--model",
+                TinyModel.DIRECTORY,
+                "--data",
+                data,
+                "--output",
+                output,
+                "--lora-r",
+                2,
+                "--per-device-train-batch-size",
+                2,
+                "--learning-rate",
+                1e-2));
+        arguments.addAll(Arrays.asList(options));
+        Cli.Result result = Cli.run(arguments.toArray());
+        assertEquals(0, result.status(), result.err());
+        return result;
+    }
+
+    private static byte[] adapter(Path output) throws IOException {
+        return Files.readAllBytes(output.resolve("adapter_model.safetensors"));
+    }
+
+    @Test
+    void theLastCheckpointIsResumedWithoutBeingNamed() throws IOException {
+        Path whole = folder.resolve("whole");
+        train(whole, "--max-steps", 4, "--save-steps", 2);
+        Path again = folder.resolve("again");
+        Path checkpoint = again.resolve("checkpoint-2");
+        TinyModel.copy(whole.resolve("checkpoint-2"), checkpoint);
+        train(again, "--max-steps", 4, "--save-steps", 2, "--resume-from-checkpoint");
+        assertArrayEquals(adapter(whole), adapter(again));
+
+        Path elsewhere = folder.resolve("elsewhere");
+        train(elsewhere, "--max-steps", 4, "--save-steps", 2, "--resume-from-checkpoint", checkpoint);
+        assertArrayEquals(adapter(whole), adapter(elsewhere));
+    }
+
+    @Test
+    void aFinishedRunCanBeResumedAndStaysAsItIs() throws IOException {
+        Path output = folder.resolve("out");
+        train(output, "--max-steps", 2, "--save-steps", 2);
+        byte[] before = adapter(output);
+        Cli.Result result = train(output, "--max-steps", 2, "--save-steps", 2, "--resume-from-checkpoint", "--json");
+        assertArrayEquals(before, adapter(output));
+        assertTrue(result.json().get("train_loss").isNull());
+    }
+
+    @Test
+    void targetModulesAreNamedInAnyOfPeftsWays() throws IOException {
+        List<String> both = List.of("q_proj", "v_proj");
+        assertEquals(both, targets("--target-modules", "q_proj", "v_proj"));
+        assertEquals(both, targets("--target-modules", "v_proj,q_proj"));
+        assertEquals(both, targets("--target-modules=q_proj,v_proj"));
+        assertEquals(both, targets("--target-modules", "q_proj", "--target-modules", "v_proj"));
+        assertEquals(".*\\.[qv]_proj", regex("--target-modules", ".*\\.[qv]_proj"));
+        assertEquals(7, targets("--target-modules", "all-linear").size());
+        assertEquals(7, targets().size());
+    }
+
+    private List<String> targets(Object... options) throws IOException {
+        return StreamSupport.stream(config(options).get("target_modules").spliterator(), false)
+                .map(JsonNode::asText)
+                .sorted()
+                .toList();
+    }
+
+    private String regex(Object... options) throws IOException {
+        return config(options).get("target_modules").asText();
+    }
+
+    private JsonNode config(Object... options) throws IOException {
+        Path output = Files.createTempDirectory(folder, "run").resolve("out");
+        List<Object> all = new ArrayList<>(List.of("--max-steps", 1));
+        all.addAll(Arrays.asList(options));
+        train(output, all.toArray());
+        return new ObjectMapper().readTree(output.resolve("adapter_config.json").toFile());
+    }
+
+    @Test
+    void withoutATerminalThereIsALineEverySoOften() {
+        Cli.Result result = train(folder.resolve("out"), "--max-steps", 5, "--logging-steps", 2, "--eval-split", 2);
+        assertEquals(
+                List.of("step 2/5", "step 4/5", "step 5/5"),
+                result.out()
+                        .lines()
+                        .filter(line -> line.startsWith("step "))
+                        .map(line -> line.substring(0, 8))
+                        .toList());
+        assertTrue(result.out().lines().anyMatch(line -> line.startsWith("eval at step 0  ")), result.out());
+        assertTrue(result.out().lines().anyMatch(line -> line.startsWith("eval at step 5  ")), result.out());
+        assertFalse(result.out().contains("\r"), "a progress bar where there is no terminal");
+        assertEquals("", result.err());
+    }
+
+    @Test
+    void theFirstLinesSayWhatRunsWhereBeforeItRuns() {
+        List<String> lines = train(folder.resolve("out"), "--max-steps", 1, "--threads", 2)
+                .out()
+                .lines()
+                .toList();
+        assertTrue(
+                lines.get(0)
+                        .matches(
+                                "qlora    JDK [\\d.]+, 2 threads, (\\d+-bit|no) vectors.*, no GPU backend in this build"),
+                lines.get(0));
+        assertEquals("model    tiny, 357,792 parameters, linears in nf4, double quantised", lines.get(1));
+        assertTrue(lines.get(2).matches("data     6 documents, [\\d,]+ tokens, [\\d,]+ targets"), lines.get(2));
+        assertEquals("adapter  LoRA of rank 2, 9,936 parameters (2.78 %), 1 steps of 2 documents", lines.get(3));
+        assertTrue(lines.get(4).matches("memory   \\S+ MiB of \\S+ [KMG]iB available: weights .*"), lines.get(4));
+        assertTrue(lines.get(5).matches(" {9}optimizer .*, activations .*, JVM .*"), lines.get(5));
+    }
+
+    @Test
+    void whatIsLeftIsAPeftDirectoryWithMetricsAndAPicture() throws IOException {
+        Path output = folder.resolve("out");
+        train(output, "--max-steps", 2, "--eval-split", 1);
+        for (String file : List.of("adapter_config.json", "adapter_model.safetensors", "README.md", "loss.svg")) {
+            assertTrue(Files.size(output.resolve(file)) > 100, file);
+        }
+        assertEquals(4, Files.readAllLines(output.resolve("metrics.jsonl")).size());
+    }
+}
