@@ -90,12 +90,13 @@ final class TrainingSession implements TrainingListener {
             reporter.announce(run.eval(), "        ", " to measure on");
         }
         reporter.line(
-                "adapter  %s of rank %d, %,d parameters (%.2f %%), %,d steps of %,d documents",
+                "adapter  %s of rank %d, %,d parameters (%.2f %%), %,d %s of %,d documents",
                 options.lora().useRslora() ? "rsLoRA" : "LoRA",
                 options.lora().r(),
                 plan.trainable(),
                 100.0 * plan.trainable() / plan.modelParameters(),
                 run.totalSteps(),
+                run.totalSteps() == 1 ? "step" : "steps",
                 options.training().documentsPerStep());
         reporter.line(
                 "memory   %s of %s available: weights %s, adapter %s,%n         optimizer %s, activations %s, JVM %s",

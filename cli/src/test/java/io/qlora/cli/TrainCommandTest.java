@@ -141,7 +141,7 @@ class TrainCommandTest {
                 lines.get(0));
         assertEquals("model    tiny, 357,792 parameters, linears in nf4, double quantised", lines.get(1));
         assertTrue(lines.get(2).matches("data     6 documents, [\\d,]+ tokens, [\\d,]+ targets"), lines.get(2));
-        assertEquals("adapter  LoRA of rank 2, 9,936 parameters (2.78 %), 1 steps of 2 documents", lines.get(3));
+        assertEquals("adapter  LoRA of rank 2, 9,936 parameters (2.78 %), 1 step of 2 documents", lines.get(3));
         assertTrue(lines.get(4).matches("memory   \\S+ MiB of \\S+ [KMG]iB available: weights .*"), lines.get(4));
         assertTrue(lines.get(5).matches(" {9}optimizer .*, activations .*, JVM .*"), lines.get(5));
     }

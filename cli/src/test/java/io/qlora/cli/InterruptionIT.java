@@ -1,0 +1,145 @@
+package io.qlora.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.File;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+
+/** Ctrl-C, that is SIGINT: a run stops after its step, saves, ends with 130, and goes on as if nothing had been. */
+@DisabledOnOs(OS.WINDOWS)
+class InterruptionIT {
+
+    private static final int STEPS = 100;
+
+    @TempDir
+    Path folder;
+
+    private Path data;
+
+    @BeforeEach
+    void write() throws IOException {
+        data = TinyModel.data(folder.resolve("data.jsonl"), 40);
+    }
+
+    private List<String> train(Path output, Object... options) {
+        List<Object> arguments = new ArrayList<>(List.of(
+                "train", "--model", TinyModel.DIRECTORY, "--data", data, "--output", output, "--max-steps", STEPS,
+                "--lora-dropout", 0.1, "--per-device-train-batch-size", 2, "--logging-steps", 1));
+        arguments.addAll(Arrays.asList(options));
+        return JarProcess.command(arguments.toArray());
+    }
+
+    private static byte[] adapter(Path output) throws IOException {
+        return Files.readAllBytes(output.resolve("adapter_model.safetensors"));
+    }
+
+    @Test
+    void aRunThatIsInterruptedSavesAndIsResumedToTheSameBytes() throws Exception {
+        Path whole = folder.resolve("whole");
+        try (JarProcess process = JarProcess.start(train(whole))) {
+            assertEquals(0, process.await().status());
+        }
+        Path stopped = folder.resolve("stopped");
+        JarProcess.Ended interrupted;
+        try (JarProcess process = JarProcess.start(train(stopped))) {
+            process.awaitLine("step 3/" + STEPS);
+            process.signal("INT");
+            interrupted = process.await();
+        }
+        assertEquals(130, interrupted.status(), interrupted.err());
+        assertTrue(interrupted.out().contains("stopping after this step"), interrupted.out());
+        assertTrue(interrupted.out().contains("stopped at step "), interrupted.out());
+        assertTrue(Files.exists(stopped.resolve("adapter_model.safetensors")));
+        assertTrue(Files.exists(stopped.resolve("loss.svg")));
+        long step = Files.readAllLines(stopped.resolve("metrics.jsonl")).size();
+        assertTrue(step >= 3 && step < STEPS, "it went on to step " + step);
+        assertTrue(Files.isDirectory(stopped.resolve("checkpoint-" + step)));
+
+        try (JarProcess process = JarProcess.start(train(stopped, "--resume-from-checkpoint"))) {
+            JarProcess.Ended resumed = process.await();
+            assertEquals(0, resumed.status(), resumed.err());
+        }
+        assertArrayEquals(adapter(whole), adapter(stopped));
+        assertEquals(STEPS, Files.readAllLines(stopped.resolve("metrics.jsonl")).size());
+    }
+
+    @Test
+    void theReportIsStillPrinted() throws Exception {
+        Path output = folder.resolve("out");
+        String commandLine = train(output, "--json", "--max-steps", 1_000_000).stream()
+                .map(argument -> "'" + argument + "'")
+                .collect(Collectors.joining(" "));
+        commandLine = commandLine.replace("'--max-steps' '" + STEPS + "' ", "");
+        // So that the lines on standard error can be waited for.
+        try (JarProcess process = JarProcess.start(List.of("sh", "-c", "exec " + commandLine + " 3>&1 >&2 2>&3"))) {
+            process.awaitLine("step 2/");
+            process.signal("TERM");
+            JarProcess.Ended ended = process.await();
+            assertEquals(128 + 15, ended.status());
+            JsonNode report = new ObjectMapper().readTree(ended.err());
+            assertTrue(report.get("stopped").asBoolean());
+            assertTrue(report.get("steps").asInt() >= 2);
+        }
+    }
+
+    @Test
+    void aRunThatIsInterruptedBeforeItsFirstStepLeavesNothing() throws Exception {
+        Path evaluation = TinyModel.data(folder.resolve("eval.jsonl"), 20_000);
+        Path output = folder.resolve("out");
+        long start = System.nanoTime();
+        try (JarProcess process = JarProcess.start(train(output, "--eval-data", evaluation))) {
+            process.awaitLine("optimizer ");
+            process.signal("INT");
+            assertEquals(130, process.await().status());
+        }
+        assertTrue(System.nanoTime() - start < 60e9, "it did not stop");
+        if (Files.exists(output)) {
+            try (Stream<Path> files = Files.list(output)) {
+                assertEquals(List.of(), files.toList());
+            }
+        }
+    }
+
+    /** The progress bar is there only on a terminal; util-linux' script makes one. */
+    @Test
+    void onATerminalThereIsAProgressBarAndCtrlCStillSaves() throws Exception {
+        assumeTrue(OS.LINUX.isCurrentOs() && isInstalled("script"), "script of util-linux is not installed");
+        Path output = folder.resolve("out");
+        String commandLine = String.join(" ", train(output)).replace("--max-steps " + STEPS, "--max-steps 5000");
+        try (JarProcess process = JarProcess.start(List.of("script", "-qec", commandLine, "/dev/null"))) {
+            process.awaitLine("optimizer ");
+            while (!Files.exists(output.resolve("metrics.jsonl")) || Files.size(output.resolve("metrics.jsonl")) < 500) {
+                Thread.sleep(50);
+            }
+            process.signal("INT");
+            JarProcess.Ended ended = process.await();
+            assertEquals(130, ended.status(), ended.out());
+            assertTrue(ended.out().contains("\rtraining ") || ended.out().contains("\ntraining "), ended.out());
+            assertTrue(ended.out().contains("tokens/s"), ended.out());
+            assertTrue(ended.out().contains("stopped at step "), ended.out());
+        }
+        assertTrue(Files.exists(output.resolve("adapter_model.safetensors")));
+    }
+
+    private static boolean isInstalled(String program) {
+        return Arrays.stream(System.getenv("PATH").split(File.pathSeparator))
+                .anyMatch(directory -> Files.isExecutable(Path.of(directory, program)));
+    }
+}
