@@ -36,6 +36,7 @@ final class Bounds {
         }
         subjects.add(new Subject("bound: memory, read", device -> stream(device, 1, Bounds::read)));
         subjects.add(new Subject("bound: memory, triad", device -> stream(device, 3, Bounds::triad)));
+        subjects.add(new Subject("bound: memory, update", device -> stream(device, 3, Bounds::update)));
         return subjects;
     }
 
@@ -103,6 +104,11 @@ final class Bounds {
             sum3 = sum3.add(FloatVector.fromMemorySegment(Lanes.FLOATS, a, i + 3L * bytes, Lanes.ORDER));
         }
         sum0.add(sum1).add(sum2.add(sum3)).intoMemorySegment(a, to - bytes, Lanes.ORDER);
+    }
+
+    /** b = b + 3·c, which is read and written: unlike a triad's, its result is in the cache when it is written. */
+    private static void update(MemorySegment a, MemorySegment b, MemorySegment c, long from, long to) {
+        triad(b, b, c, from, to);
     }
 
     /** a = b + 3·c. */

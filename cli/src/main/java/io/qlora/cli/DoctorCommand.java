@@ -60,7 +60,8 @@ final class DoctorCommand implements Runnable {
         }
         String used = machine.vectorBits() + " bits (" + machine.vectorBits() / Float.SIZE + " float32)";
         return machine.vectorBits() < 512 && hasAvx512()
-                ? used + "; the processor has 512, but this JVM prefers fewer: java -XX:UseAVX=3 has it use them"
+                ? used
+                        + "; the processor has 512, this JVM was told or chose to use fewer: see -XX:UseAVX and -XX:MaxVectorSize"
                 : used;
     }
 

@@ -14,6 +14,9 @@ final class Interruption implements AutoCloseable {
     /** Seconds to wait for the step under way and the saving. */
     private static final long PATIENCE = 600;
 
+    /** Milliseconds in which a failure on the way is still told, by those who closed this. */
+    private static final long LAST_WORDS = 200;
+
     private final CountDownLatch done = new CountDownLatch(1);
     private final Thread hook = new Thread(this::stopAndWait, "qlora-interrupt");
     private final Reporter reporter;
@@ -38,7 +41,9 @@ final class Interruption implements AutoCloseable {
         reporter.line("stopping after this step, and saving what was learnt");
         running.requestStop();
         try {
-            done.await(PATIENCE, TimeUnit.SECONDS);
+            if (done.await(PATIENCE, TimeUnit.SECONDS)) {
+                Thread.sleep(LAST_WORDS);
+            }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }

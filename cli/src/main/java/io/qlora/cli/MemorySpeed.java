@@ -8,7 +8,7 @@ import java.util.stream.IntStream;
 final class MemorySpeed {
 
     /** Of each processor's block; far more than caches hold. */
-    private static final long BYTES = 64L << 20;
+    private static final long BYTES = 32L << 20;
 
     private static final int ROUNDS = 3;
 
@@ -16,7 +16,7 @@ final class MemorySpeed {
 
     /** Bytes a second that all processors together read, and write again; the best of a few rounds. */
     static double measure(int processors) {
-        int threads = Math.min(processors, 8); // a few saturate it
+        int threads = Math.min(processors, 4); // a few saturate it, and take a quarter of a gibibyte
         double best = 0;
         try (Arena arena = Arena.ofShared()) {
             MemorySegment from = arena.allocate(threads * BYTES);

@@ -119,7 +119,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
     private void progress(StepReport report) {
         if (bar == null) {
             bar = new ProgressBarBuilder()
-                    .setTaskName("training")
+                    .setTaskName("train")
                     .setInitialMax(report.totalSteps())
                     .setStyle(ProgressBarStyle.UNICODE_BLOCK)
                     .setUpdateIntervalMillis(200)

@@ -43,8 +43,19 @@ class FullDiskIT {
     /** Runs {@code qlora train} where no file can be longer than about {@code kilobytes}; 0 for as long as they like. */
     private JarProcess.Ended train(int kilobytes, Object... options) throws Exception {
         List<Object> arguments = new ArrayList<>(List.of(
-                "train", "--model", TinyModel.DIRECTORY, "--data", data, "--output", output, "--max-steps", 4,
-                "--save-steps", 1, "--per-device-train-batch-size", 2));
+                "train",
+                "--model",
+                TinyModel.DIRECTORY,
+                "--data",
+                data,
+                "--output",
+                output,
+                "--max-steps",
+                4,
+                "--save-steps",
+                1,
+                "--per-device-train-batch-size",
+                2));
         arguments.addAll(Arrays.asList(options));
         String command = JarProcess.command(arguments.toArray()).stream()
                 .map(argument -> "'" + argument + "'")
@@ -68,11 +79,14 @@ class FullDiskIT {
 
     private static void assertTold(JarProcess.Ended ended, Path file) {
         assertEquals(1, ended.status(), ended.err());
-        List<String> told = ended.err().lines().filter(line -> line.startsWith("qlora: ")).toList();
+        List<String> told =
+                ended.err().lines().filter(line -> line.startsWith("qlora: ")).toList();
         assertEquals(1, told.size(), ended.err());
         assertTrue(told.getFirst().contains(file + ": cannot be written"), ended.err());
         assertTrue(told.getFirst().endsWith(": File too large"), ended.err());
-        assertTrue(told.getFirst().indexOf("cannot be written") == told.getFirst().lastIndexOf("cannot be written"), ended.err());
+        assertTrue(
+                told.getFirst().indexOf("cannot be written") == told.getFirst().lastIndexOf("cannot be written"),
+                ended.err());
         assertTrue(!ended.err().contains("\tat "), ended.err());
     }
 

@@ -28,6 +28,9 @@ class InterruptionIT {
 
     private static final int STEPS = 100;
 
+    /** More than any test waits for. */
+    private static final int MANY = 1_000_000;
+
     @TempDir
     Path folder;
 
@@ -38,10 +41,23 @@ class InterruptionIT {
         data = TinyModel.data(folder.resolve("data.jsonl"), 40);
     }
 
-    private List<String> train(Path output, Object... options) {
+    private List<String> train(Path output, int steps, Object... options) {
         List<Object> arguments = new ArrayList<>(List.of(
-                "train", "--model", TinyModel.DIRECTORY, "--data", data, "--output", output, "--max-steps", STEPS,
-                "--lora-dropout", 0.1, "--per-device-train-batch-size", 2, "--logging-steps", 1));
+                "train",
+                "--model",
+                TinyModel.DIRECTORY,
+                "--data",
+                data,
+                "--output",
+                output,
+                "--max-steps",
+                steps,
+                "--lora-dropout",
+                0.1,
+                "--per-device-train-batch-size",
+                2,
+                "--logging-steps",
+                1));
         arguments.addAll(Arrays.asList(options));
         return JarProcess.command(arguments.toArray());
     }
@@ -53,12 +69,12 @@ class InterruptionIT {
     @Test
     void aRunThatIsInterruptedSavesAndIsResumedToTheSameBytes() throws Exception {
         Path whole = folder.resolve("whole");
-        try (JarProcess process = JarProcess.start(train(whole))) {
+        try (JarProcess process = JarProcess.start(train(whole, STEPS))) {
             assertEquals(0, process.await().status());
         }
         Path stopped = folder.resolve("stopped");
         JarProcess.Ended interrupted;
-        try (JarProcess process = JarProcess.start(train(stopped))) {
+        try (JarProcess process = JarProcess.start(train(stopped, STEPS))) {
             process.awaitLine("step 3/" + STEPS);
             process.signal("INT");
             interrupted = process.await();
@@ -72,7 +88,7 @@ class InterruptionIT {
         assertTrue(step >= 3 && step < STEPS, "it went on to step " + step);
         assertTrue(Files.isDirectory(stopped.resolve("checkpoint-" + step)));
 
-        try (JarProcess process = JarProcess.start(train(stopped, "--resume-from-checkpoint"))) {
+        try (JarProcess process = JarProcess.start(train(stopped, STEPS, "--resume-from-checkpoint"))) {
             JarProcess.Ended resumed = process.await();
             assertEquals(0, resumed.status(), resumed.err());
         }
@@ -83,10 +99,9 @@ class InterruptionIT {
     @Test
     void theReportIsStillPrinted() throws Exception {
         Path output = folder.resolve("out");
-        String commandLine = train(output, "--json", "--max-steps", 1_000_000).stream()
+        String commandLine = train(output, MANY, "--json").stream()
                 .map(argument -> "'" + argument + "'")
                 .collect(Collectors.joining(" "));
-        commandLine = commandLine.replace("'--max-steps' '" + STEPS + "' ", "");
         // So that the lines on standard error can be waited for.
         try (JarProcess process = JarProcess.start(List.of("sh", "-c", "exec " + commandLine + " 3>&1 >&2 2>&3"))) {
             process.awaitLine("step 2/");
@@ -104,7 +119,7 @@ class InterruptionIT {
         Path evaluation = TinyModel.data(folder.resolve("eval.jsonl"), 20_000);
         Path output = folder.resolve("out");
         long start = System.nanoTime();
-        try (JarProcess process = JarProcess.start(train(output, "--eval-data", evaluation))) {
+        try (JarProcess process = JarProcess.start(train(output, STEPS, "--eval-data", evaluation))) {
             process.awaitLine("optimizer ");
             process.signal("INT");
             assertEquals(130, process.await().status());
@@ -122,16 +137,17 @@ class InterruptionIT {
     void onATerminalThereIsAProgressBarAndCtrlCStillSaves() throws Exception {
         assumeTrue(OS.LINUX.isCurrentOs() && isInstalled("script"), "script of util-linux is not installed");
         Path output = folder.resolve("out");
-        String commandLine = String.join(" ", train(output)).replace("--max-steps " + STEPS, "--max-steps 5000");
+        String commandLine = String.join(" ", train(output, 5000));
         try (JarProcess process = JarProcess.start(List.of("script", "-qec", commandLine, "/dev/null"))) {
             process.awaitLine("optimizer ");
-            while (!Files.exists(output.resolve("metrics.jsonl")) || Files.size(output.resolve("metrics.jsonl")) < 500) {
+            while (!Files.exists(output.resolve("metrics.jsonl"))
+                    || Files.size(output.resolve("metrics.jsonl")) < 500) {
                 Thread.sleep(50);
             }
             process.signal("INT");
             JarProcess.Ended ended = process.await();
             assertEquals(130, ended.status(), ended.out());
-            assertTrue(ended.out().contains("\rtraining ") || ended.out().contains("\ntraining "), ended.out());
+            assertTrue(ended.out().contains("\rtrain ") || ended.out().contains("\ntrain "), ended.out());
             assertTrue(ended.out().contains("tokens/s"), ended.out());
             assertTrue(ended.out().contains("stopped at step "), ended.out());
         }

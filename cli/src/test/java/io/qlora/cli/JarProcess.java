@@ -66,7 +66,10 @@ final class JarProcess implements AutoCloseable {
                 .mapToLong(ProcessHandle::pid)
                 .findFirst()
                 .orElse(process.pid());
-        new ProcessBuilder("kill", "-" + name, Long.toString(java)).inheritIO().start().waitFor();
+        new ProcessBuilder("kill", "-" + name, Long.toString(java))
+                .inheritIO()
+                .start()
+                .waitFor();
     }
 
     /** Waits for the end. */

@@ -122,6 +122,48 @@ class Nf4CodecTest {
         }
     }
 
+    /** Where a product by the reciprocal and a quotient, or a clamp, or the order of a comparison would make a difference. */
+    @ParameterizedTest
+    @MethodSource("devices")
+    void agreesWithTheReferenceWithinAUnitOfEveryMidpoint(CpuDevice cpu) {
+        SplittableRandom random = new SplittableRandom(8);
+        float[] midpoints = Nf4.midpoints();
+        for (int length : new int[] {64 * 64, 64 * 64 + 50, 63}) {
+            float[] x = new float[length];
+            float absmax = 0;
+            for (int i = 0; i < length; i++) {
+                absmax = i % 64 == 0 ? (float) random.nextDouble(0.5, 2) : absmax;
+                float tie = absmax * midpoints[random.nextInt(15)];
+                x[i] = i % 64 == 0 ? absmax : tie + random.nextInt(-1, 2) * Math.ulp(tie);
+            }
+            assertAsReference(x, DType.F32, 1, length, cpu);
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("devices")
+    void aTieBetweenEntriesOfTheDynamicMapTakesTheLower(CpuDevice cpu) {
+        float[] map = Nf4.dynamicMap();
+        float[] scales = new float[256];
+        scales[255] = 1; // the largest, so that the others are compared as they are
+        int ties = 0;
+        for (int i = 0; i < 255; i++) {
+            double middle = ((double) map[i] + map[i + 1]) / 2;
+            boolean exact = middle == (float) middle;
+            scales[i] = exact ? (float) middle : map[i];
+            ties += exact ? 1 : 0;
+        }
+        assertTrue(ties > 50, ties + " ties");
+        try (ModelMemory memory = new ModelMemory(cpu)) {
+            Tensor absmax = memory.empty(DType.F32, 256).set(scales);
+            Tensor codes = memory.empty(DType.U8, 256);
+            cpu.kernel(Nf4.Codec.class).quantizeAbsmax(absmax, 0, codes, memory.empty(DType.F32, 1));
+            for (int i = 0; i < 256; i++) {
+                assertEquals(i, bytes(codes)[i] & 0xff);
+            }
+        }
+    }
+
     @ParameterizedTest
     @MethodSource("devices")
     void verySmallAndVeryLargeBlocksAgreeWithTheReference(CpuDevice cpu) {
@@ -145,8 +187,11 @@ class Nf4CodecTest {
                     .toFloats();
             float[] nested = Nf4.dequantize(Nf4.quantize(source, true, memory, cpu), memory)
                     .toFloats();
+            byte[] codes = bytes(Nf4.quantize(source, false, memory, cpu).codes());
             for (int i = 0; i < x.length; i++) {
-                assertEquals(i / 64 == 1 || i / 64 == 4, Float.isNaN(plain[i]), "element " + i);
+                boolean struck = i / 64 == 1 || i / 64 == 4;
+                assertEquals(struck, Float.isNaN(plain[i]), "element " + i);
+                assertTrue(!struck || code(codes, i) == 15, "code " + i);
                 assertTrue(Float.isNaN(nested[i]), "element " + i + ", whose offset is a mean with a NaN");
             }
         }

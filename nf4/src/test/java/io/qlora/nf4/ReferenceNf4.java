@@ -1,6 +1,6 @@
 package io.qlora.nf4;
 
-/** NF4 as FORMATS describes it, the long way: the oracle of the codec. */
+/** NF4 as its definition reads, the long way: the oracle of the codec. */
 final class ReferenceNf4 {
 
     private static final float[] VALUES = Nf4.values();

@@ -102,15 +102,12 @@ final class Nf4RowProduct {
         return arranged;
     }
 
-    /** The scales of a row of whole blocks, group by group; 0 for a block met before. */
+    /** The scales of a row of whole blocks; the last one twice, for the second half of a group that starts a block early. */
     private static float[] scales(Nf4Reader w, int n) {
         int blocks = w.in / BLOCK;
         float[] scales = SCRATCH.get().floats(blocks + 1);
         w.scales((long) n * blocks, blocks, scales, 0, 1);
         scales[blocks] = scales[blocks - 1];
-        if (WIDTH == 16 && blocks % 2 == 1) {
-            scales[blocks - 1] = 0;
-        }
         return scales;
     }
 
