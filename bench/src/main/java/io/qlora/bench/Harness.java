@@ -20,9 +20,8 @@ import org.openjdk.jmh.runner.options.VerboseMode;
  * @param warmupMilliseconds of each of them
  * @param iterations that do count
  * @param milliseconds of each of those
- * @param jvmOption a further option of the processes, or null
  */
-record Harness(int forks, int warmups, int warmupMilliseconds, int iterations, int milliseconds, String jvmOption) {
+record Harness(int forks, int warmups, int warmupMilliseconds, int iterations, int milliseconds) {
 
     private static final String[] FLAGS = {
         "--add-modules=jdk.incubator.vector",
@@ -32,7 +31,17 @@ record Harness(int forks, int warmups, int warmupMilliseconds, int iterations, i
     };
     private static final double NANO = 1e-9;
 
+    /** A bound: its best iteration, for nothing but a disturbance makes it less. */
+    Measurement bound(Subject subject, int threads) throws RunnerException {
+        return measure(subject, threads, 100);
+    }
+
+    /** A figure: the median of its iterations. */
     Measurement measure(Subject subject, int threads) throws RunnerException {
+        return measure(subject, threads, 50);
+    }
+
+    private Measurement measure(Subject subject, int threads, int percentile) throws RunnerException {
         Options options = new OptionsBuilder()
                 .include("^" + KernelBenchmark.class.getName().replace(".", "\\.") + "\\.run$")
                 .param("subject", subject.name())
@@ -43,11 +52,10 @@ record Harness(int forks, int warmups, int warmupMilliseconds, int iterations, i
                 .warmupTime(TimeValue.milliseconds(warmupMilliseconds))
                 .measurementTime(TimeValue.milliseconds(milliseconds))
                 .jvmArgs(FLAGS)
-                .jvmArgsAppend(jvmOption == null ? new String[0] : new String[] {jvmOption})
                 .shouldFailOnError(true)
                 .build();
         RunResult result = run(options);
-        double runs = result.getPrimaryResult().getStatistics().getPercentile(50); // a second
+        double runs = result.getPrimaryResult().getStatistics().getPercentile(percentile); // a second
         double flops = perRun(result, "flops");
         double bytes = perRun(result, "bytes");
         return new Measurement(

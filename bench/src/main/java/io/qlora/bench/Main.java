@@ -62,12 +62,6 @@ public final class Main implements Callable<Integer> {
     @Option(names = "-r", defaultValue = "100", description = "Milliseconds of the latter (default ${DEFAULT-VALUE}).")
     private int milliseconds;
 
-    @Option(
-            names = "--jvm",
-            paramLabel = "OPTION",
-            description = "For the processes that measure, such as -XX:UseAVX=2.")
-    private String jvmOption;
-
     private final Table table = new Table(System.out);
     private final List<Measurement> measurements = new ArrayList<>();
 
@@ -82,13 +76,13 @@ public final class Main implements Callable<Integer> {
             subjects.forEach(subject -> System.out.println(subject.name()));
             return 0;
         }
-        Harness harness = new Harness(forks, warmups, warmupMilliseconds, iterations, milliseconds, jvmOption);
+        Harness harness = new Harness(forks, warmups, warmupMilliseconds, iterations, milliseconds);
         for (int count : threads) {
             table.head();
             measure(harness, subjects, count);
         }
         if (json != null) {
-            Report.of(measurements, jvmOption).write(json);
+            Report.of(measurements).write(json);
         }
         return 0;
     }
@@ -122,7 +116,7 @@ public final class Main implements Callable<Integer> {
     private void measure(Harness harness, List<Subject> subjects, int count) throws RunnerException {
         Map<String, Measurement> bounds = new HashMap<>();
         for (Subject bound : Catalogue.bounds()) {
-            Measurement measurement = harness.measure(bound, count);
+            Measurement measurement = harness.bound(bound, count);
             bounds.put(bound.name(), measurement);
             print(measurement);
         }

@@ -5,7 +5,7 @@ package io.qlora.bench;
  *
  * @param subject its name
  * @param threads how many computed
- * @param microseconds of one run, the median
+ * @param microseconds of one run, the median; of a bound the best
  * @param gflopS 10⁹ floating-point operations a second; 0 for what multiplies no matrices
  * @param gbS 10⁹ bytes a second, every operand counted once
  * @param ofFmaPeak the share of the FMA peak of as many threads, measured in the same run

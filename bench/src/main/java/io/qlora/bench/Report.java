@@ -17,6 +17,7 @@ import jdk.incubator.vector.FloatVector;
  * @param processor as the system calls it
  * @param processors how many of them this process may use
  * @param vectorBits of the widest float vectors
+ * @param jvmOptions of all processes, from the environment; null for none
  */
 record Report(
         String date,
@@ -25,10 +26,10 @@ record Report(
         int vectorBits,
         String jdk,
         String system,
-        String jvmOption,
+        String jvmOptions,
         List<Measurement> measurements) {
 
-    static Report of(List<Measurement> measurements, String jvmOption) throws IOException {
+    static Report of(List<Measurement> measurements) throws IOException {
         return new Report(
                 Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(),
                 processorName(),
@@ -36,7 +37,7 @@ record Report(
                 FloatVector.SPECIES_PREFERRED.vectorBitSize(),
                 System.getProperty("java.vm.name") + " " + Runtime.version(),
                 System.getProperty("os.name") + " " + System.getProperty("os.arch"),
-                jvmOption,
+                System.getenv("JDK_JAVA_OPTIONS"),
                 measurements);
     }
 

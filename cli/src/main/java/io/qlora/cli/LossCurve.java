@@ -28,13 +28,13 @@ record LossCurve(List<Place> places, double[] trend) {
     static final int FEW = 20;
 
     /** The share of the curve, to each side, that has a say in the trend at a place. */
-    private static final double SPAN = 1.0 / 12;
+    private static final double SPAN = 1.0 / 20;
 
-    /** How many times farther from the trend than is usual a loss has to be to count for nothing. */
+    /** Places to each side of one that decide together whether it is a spike. */
+    private static final int NEIGHBOURS = 2;
+
+    /** How many times farther from the middle than is usual around it a loss has to be to be out of all proportion. */
     private static final double OUTLIER = 6;
-
-    /** How often the outliers are looked for again, once those that were found no longer bend the trend. */
-    private static final int ROUNDS = 3;
 
     /** The curve through {@code points}, in the order of their steps, at no more than {@code columns} places. */
     static LossCurve of(List<LossChart.Point> points, int columns) {
@@ -46,7 +46,7 @@ record LossCurve(List<Place> places, double[] trend) {
             places.add(place(points.subList(from, to)));
         }
         double[] means = places.stream().mapToDouble(Place::mean).toArray();
-        return new LossCurve(List.copyOf(places), points.size() <= FEW ? means : trend(means));
+        return new LossCurve(List.copyOf(places), points.size() <= FEW ? means : trend(withoutSpikes(means)));
     }
 
     private static Place place(List<LossChart.Point> points) {
@@ -58,28 +58,33 @@ record LossCurve(List<Place> places, double[] trend) {
                 Arrays.stream(losses).max().orElseThrow());
     }
 
-    /**
-     * At each place the value of the straight line that fits those around it best, the nearer the more, and those far off
-     * the less: Cleveland's robust LOESS (1979), which lags behind no slope, as a moving average does, and ignores spikes.
-     */
-    private static double[] trend(double[] values) {
-        double[] say = new double[values.length];
-        Arrays.fill(say, 1);
-        double[] trend = fit(values, say);
-        for (int round = 0; round < ROUNDS; round++) {
-            double usual = usual(values, trend);
-            for (int i = 0; i < values.length && usual > 0; i++) {
-                double far = Math.min(1, Math.abs(values[i] - trend[i]) / (OUTLIER * usual));
-                say[i] = (1 - far * far) * (1 - far * far);
-            }
-            trend = fit(values, say);
-        }
-        return trend;
+    /** Each value replaced by the median of those around it, as many on either side, which leaves a slope as it is. */
+    private static double[] withoutSpikes(double[] values) {
+        double[] medians = new double[values.length];
+        Arrays.setAll(medians, i -> {
+            int reach = Math.min(NEIGHBOURS, Math.min(i, values.length - 1 - i));
+            return median(Arrays.copyOfRange(values, i - reach, i + reach + 1));
+        });
+        return medians;
     }
 
-    private static double[] fit(double[] values, double[] say) {
-        int span = Math.max(2, (int) Math.ceil(values.length * SPAN));
-        double[] fitted = new double[values.length];
+    private static double median(double[] values) {
+        double[] sorted = values.clone();
+        Arrays.sort(sorted);
+        return sorted[sorted.length / 2];
+    }
+
+    private static int span(int places) {
+        return Math.max(2, (int) Math.ceil(places * SPAN));
+    }
+
+    /**
+     * At each place the value of the straight line that fits those around it best, the nearer the more: Cleveland's LOESS
+     * (1979), which lags behind no slope, as a moving average does.
+     */
+    private static double[] trend(double[] values) {
+        int span = span(values.length);
+        double[] trend = new double[values.length];
         for (int at = 0; at < values.length; at++) {
             double weights = 0;
             double x = 0;
@@ -88,37 +93,36 @@ record LossCurve(List<Place> places, double[] trend) {
             double xy = 0;
             for (int i = Math.max(0, at - span); i <= Math.min(values.length - 1, at + span); i++) {
                 double distance = Math.abs(i - at) / (span + 1.0);
-                double weight = say[i] * Math.pow(1 - distance * distance * distance, 3);
+                double weight = Math.pow(1 - distance * distance * distance, 3);
                 weights += weight;
                 x += weight * (i - at);
                 y += weight * values[i];
                 xx += weight * (i - at) * (i - at);
                 xy += weight * (i - at) * values[i];
             }
-            double spread = weights * xx - x * x;
-            fitted[at] = spread == 0 ? values[at] : (xx * y - x * xy) / spread;
+            trend[at] = Math.max(0, (xx * y - x * xy) / (weights * xx - x * x)); // no likelihood is above 1
         }
-        return fitted;
+        return trend;
     }
 
-    /** The median distance of values from their trend. */
-    private static double usual(double[] values, double[] trend) {
-        return IntStream.range(0, values.length)
-                .mapToDouble(i -> Math.abs(values[i] - trend[i]))
-                .sorted()
-                .skip(values.length / 2)
-                .findFirst()
-                .orElse(0);
-    }
-
-    /** The highest loss that is no outlier; 0 of an empty curve. */
+    /** The highest loss that is not out of all proportion to those around it; 0 of an empty curve. */
     double highest() {
         double[] highs = places.stream().mapToDouble(Place::high).toArray();
-        double usual = usual(highs, trend);
         return IntStream.range(0, highs.length)
-                .mapToDouble(i -> Math.max(trend[i], Math.min(highs[i], trend[i] + OUTLIER * usual)))
+                .mapToDouble(i -> Math.max(trend[i], Math.min(highs[i], proportionate(highs, i))))
                 .max()
                 .orElse(0);
+    }
+
+    private static double proportionate(double[] highs, int at) {
+        int span = Math.max(NEIGHBOURS, span(highs.length));
+        double[] around = Arrays.copyOfRange(highs, Math.max(0, at - span), Math.min(highs.length, at + span + 1));
+        double middle = median(around);
+        return middle
+                + OUTLIER
+                        * median(Arrays.stream(around)
+                                .map(v -> Math.abs(v - middle))
+                                .toArray());
     }
 
     /** The lowest loss; positive infinity of an empty curve. */

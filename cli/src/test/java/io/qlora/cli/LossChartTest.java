@@ -126,6 +126,19 @@ class LossChartTest {
         assertTrue(trend.getFirst()[1] < 150, "the curve is pressed to the bottom");
     }
 
+    /** A trend that took the steep part for outliers of the flat one once went to zero and back there. */
+    @Test
+    void aSteepBeginningBeforeALongFlatEndIsFollowed() {
+        List<LossChart.Point> steep = IntStream.rangeClosed(1, 200)
+                .mapToObj(i -> new LossChart.Point(i, 0.03 + 7.3 * Math.exp(-i / 8.0)))
+                .toList();
+        LossCurve curve = LossCurve.of(steep, 700);
+        for (int i = 0; i < 200; i++) {
+            assertEquals(steep.get(i).loss(), curve.trend()[i], 0.6, "step " + (i + 1));
+        }
+        assertTrue(curve.highest() >= steep.getFirst().loss(), "the scale goes to " + curve.highest());
+    }
+
     @Test
     void aFlatCurveLooksFlat() throws Exception {
         List<LossChart.Point> flat = IntStream.range(0, 10)
