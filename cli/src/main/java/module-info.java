@@ -1,5 +1,6 @@
 /** The command line {@code qlora}: each subcommand is a thin shell over public API. Exports nothing. */
 module io.qlora.cli {
+    requires io.qlora.cuda;
     requires io.qlora.trainer;
     requires com.fasterxml.jackson.annotation;
     requires com.fasterxml.jackson.databind;
@@ -9,8 +10,6 @@ module io.qlora.cli {
     requires jdk.management;
     requires me.tongfei.progressbar;
     requires static jdk.incubator.vector;
-
-    uses io.qlora.engine.tensor.Accelerator;
 
     opens io.qlora.cli to
             com.fasterxml.jackson.databind,

@@ -11,8 +11,8 @@ static char failing[64];
 static int failing_code;
 
 const char *stub_log(void) { return log_text; }
-static int events; /* handles are told apart by them */
-void stub_clear(void) { log_length = 0; log_text[0] = 0; events = 0; }
+static int events, streams; /* handles are told apart by them */
+void stub_clear(void) { log_length = 0; log_text[0] = 0; events = streams = 0; }
 void stub_fail(const char *function, int code) { snprintf(failing, sizeof failing, "%s", function); failing_code = code; }
 
 /* Remembers a call; what it answers. */
@@ -68,7 +68,7 @@ int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned 
     return called("cuLaunchKernel", "%p, %u %u %u, %u %u %u, %u, %p, {%lx, %d, %g}, %p", function, x, y, z, bx, by, bz, shared, stream,
                   *(uint64_t *)arguments[0], *(int *)arguments[1], *(float *)arguments[2], (void *)extra);
 }
-int cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)0x50; return called("cuStreamCreate", "%u", flags); }
+int cuStreamCreate(void **stream, unsigned flags) { *stream = (void *)(0x50l + streams++); return called("cuStreamCreate", "%u", flags); }
 int cuStreamDestroy_v2(void *stream) { return called("cuStreamDestroy", "%p", stream); }
 int cuStreamSynchronize(void *stream) { return called("cuStreamSynchronize", "%p", stream); }
 int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { return called("cuStreamWaitEvent", "%p, %p, %u", stream, event, flags); }

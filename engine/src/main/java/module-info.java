@@ -14,6 +14,7 @@ module io.qlora.engine {
     exports io.qlora.engine.scalar;
     exports io.qlora.engine.tensor;
 
+    uses io.qlora.engine.tensor.Accelerator;
     uses io.qlora.engine.tensor.KernelProvider;
 
     provides io.qlora.engine.tensor.KernelProvider with

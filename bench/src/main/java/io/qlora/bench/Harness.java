@@ -7,6 +7,7 @@ import org.openjdk.jmh.results.RunResult;
 import org.openjdk.jmh.runner.Runner;
 import org.openjdk.jmh.runner.RunnerException;
 import org.openjdk.jmh.runner.format.OutputFormatFactory;
+import org.openjdk.jmh.runner.options.ChainedOptionsBuilder;
 import org.openjdk.jmh.runner.options.Options;
 import org.openjdk.jmh.runner.options.OptionsBuilder;
 import org.openjdk.jmh.runner.options.TimeValue;
@@ -41,18 +42,18 @@ record Harness(int forks, int warmups, int warmupMilliseconds, int iterations, i
         return measure(subject, threads, 50);
     }
 
+    /** Nanoseconds of a launch of a CUDA kernel through this binding, the median of the iterations. */
+    double launch(String binding) throws RunnerException {
+        Options options = options(LaunchBenchmark.class, "launch")
+                .param("binding", binding)
+                .build();
+        return run(options).getPrimaryResult().getStatistics().getPercentile(50);
+    }
+
     private Measurement measure(Subject subject, int threads, int percentile) throws RunnerException {
-        Options options = new OptionsBuilder()
-                .include("^" + KernelBenchmark.class.getName().replace(".", "\\.") + "\\.run$")
+        Options options = options(KernelBenchmark.class, "run")
                 .param("subject", subject.name())
                 .param("threads", Integer.toString(threads))
-                .forks(forks)
-                .warmupIterations(warmups)
-                .measurementIterations(iterations)
-                .warmupTime(TimeValue.milliseconds(warmupMilliseconds))
-                .measurementTime(TimeValue.milliseconds(milliseconds))
-                .jvmArgs(FLAGS)
-                .shouldFailOnError(true)
                 .build();
         RunResult result = run(options);
         double runs = result.getPrimaryResult().getStatistics().getPercentile(percentile); // a second
@@ -60,6 +61,18 @@ record Harness(int forks, int warmups, int warmupMilliseconds, int iterations, i
         double bytes = perRun(result, "bytes");
         return new Measurement(
                 subject.name(), threads, 1e6 / runs, flops * runs * NANO, bytes * runs * NANO, 0, 0, null, null);
+    }
+
+    private ChainedOptionsBuilder options(Class<?> benchmark, String method) {
+        return new OptionsBuilder()
+                .include("^" + benchmark.getName().replace(".", "\\.") + "\\." + method + "$")
+                .forks(forks)
+                .warmupIterations(warmups)
+                .measurementIterations(iterations)
+                .warmupTime(TimeValue.milliseconds(warmupMilliseconds))
+                .measurementTime(TimeValue.milliseconds(milliseconds))
+                .jvmArgs(FLAGS)
+                .shouldFailOnError(true);
     }
 
     /** What the processes print is kept to themselves, unless they fail. */

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
@@ -33,6 +34,13 @@ public final class Main implements Callable<Integer> {
 
     @Option(names = "--all", description = "Measure everything: every product at every number of rows.")
     private boolean all;
+
+    @Option(
+            names = "--launches",
+            description =
+                    "Measure what a launch of a CUDA kernel costs the host, through both bindings, and nothing else:"
+                            + " on a driver that does nothing (needs gcc, no card).")
+    private boolean launches;
 
     @Option(names = "--list", description = "Only say what would be measured.")
     private boolean list;
@@ -77,6 +85,12 @@ public final class Main implements Callable<Integer> {
             return 0;
         }
         Harness harness = new Harness(forks, warmups, warmupMilliseconds, iterations, milliseconds);
+        if (launches) {
+            for (String binding : List.of("panama", "jcuda")) {
+                System.out.printf(Locale.ROOT, "a launch through %-7s %7.1f ns%n", binding, harness.launch(binding));
+            }
+            return 0;
+        }
         for (int count : threads) {
             table.head();
             measure(harness, subjects, count);

@@ -1,9 +1,9 @@
 package io.qlora.cli;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
-import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.Device;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LoadOptions;
@@ -13,6 +13,7 @@ import io.qlora.trainer.StepReport;
 import io.qlora.trainer.Trainer;
 import io.qlora.trainer.TrainingConfig;
 import io.qlora.trainer.TrainingListener;
+import io.qlora.trainer.WarmUp;
 import io.qlora.trainer.data.DataSet;
 import io.qlora.trainer.data.Document;
 import io.qlora.trainer.profile.KernelProfile;
@@ -26,13 +27,17 @@ import java.util.OptionalInt;
 import java.util.Random;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code qlora bench}: measures this machine. */
-@Command(name = "bench", description = "Measures what this machine does.", subcommands = BenchCommand.Step.class)
+@Command(
+        name = "bench",
+        description = "Measures what this machine does.",
+        subcommands = {BenchCommand.Step.class, BenchGpuCommand.class})
 final class BenchCommand implements Runnable {
 
     @Spec
@@ -105,6 +110,9 @@ final class BenchCommand implements Runnable {
 
         private static final int WARM_UP = 2; // steps
 
+        @Mixin
+        private DeviceOptions device;
+
         @Option(names = "--shape", defaultValue = "134m", description = "134m or 1b (default ${DEFAULT-VALUE}).")
         private String shape;
 
@@ -119,9 +127,6 @@ final class BenchCommand implements Runnable {
 
         @Option(names = "--quantization", defaultValue = "nf4", description = "nf4 or none (default ${DEFAULT-VALUE}).")
         private LoadOptions.Quantization quantization;
-
-        @Option(names = "--threads", description = "How many compute (default: all processors).")
-        private int threads = Runtime.getRuntime().availableProcessors();
 
         @Option(names = "--lora-r", defaultValue = "16", description = "Rank (default ${DEFAULT-VALUE}).")
         private int rank;
@@ -143,16 +148,18 @@ final class BenchCommand implements Runnable {
         /**
          * The fields of the reference stack's benchmark, and what ours adds.
          *
+         * @param threads of the processor, if it computes
          * @param firstStepS the first step's seconds, compiling included
          * @param gflop what a step computes at least: {@link Shape#gflop}
          */
         @JsonInclude(JsonInclude.Include.NON_NULL)
         record Report(
                 String stack,
+                String device,
                 String shape,
                 int tokens,
                 boolean checkpointing,
-                int threads,
+                Integer threads,
                 int rank,
                 double tokS,
                 double[] stepS,
@@ -168,10 +175,22 @@ final class BenchCommand implements Runnable {
                     .findFirst()
                     .orElseThrow(() -> new UsageException(
                             "--shape should be one of " + Arrays.toString(Shape.values()) + ", found " + shape));
-            if (tokens < 2 || steps < 1 || rank < 1 || threads < 1) {
-                throw new UsageException("--tokens should be at least 2, --steps, --lora-r and --threads at least 1");
+            device.check();
+            if (tokens < 2 || steps < 1 || rank < 1) {
+                throw new UsageException("--tokens should be at least 2, --steps and --lora-r at least 1");
             }
-            List<Double> all = measure(size);
+            try (Device opened = device.open()) {
+                if (profile && !opened.onHost()) {
+                    throw new UsageException(
+                            "--profile goes with --device cpu: a card's kernels only begin when called");
+                }
+                print(size, opened);
+            }
+            return 0;
+        }
+
+        private void print(Shape size, Device opened) throws IOException {
+            List<Double> all = measure(size, opened);
             double[] seconds =
                     all.stream().skip(WARM_UP).mapToDouble(Double::doubleValue).toArray();
             double[] sorted = seconds.clone();
@@ -179,11 +198,12 @@ final class BenchCommand implements Runnable {
             double median = sorted[sorted.length / 2];
             Report report = new Report(
                     "qlora " + (quantization == LoadOptions.Quantization.NF4 ? "nf4" : "bf16 weights")
-                            + ", float32 computing",
+                            + (opened.activations() == DType.F32 ? ", float32 computing" : ", bf16 computing"),
+                    opened.name(),
                     size.toString(),
                     tokens,
                     checkpointing || alsoCheckpointing,
-                    threads,
+                    opened.onHost() ? device.threads() : null,
                     rank,
                     Math.round(10 * tokens / median) / 10.0,
                     Arrays.stream(seconds).map(Step::thousandths).toArray(),
@@ -195,7 +215,6 @@ final class BenchCommand implements Runnable {
             if (profile) {
                 print(report.profile, spec.commandLine().getErr());
             }
-            return 0;
         }
 
         private static double thousandths(double value) {
@@ -236,7 +255,7 @@ final class BenchCommand implements Runnable {
         }
 
         /** Seconds of each step, those of the warm-up included. */
-        private List<Double> measure(Shape size) throws IOException {
+        private List<Double> measure(Shape size, Device opened) throws IOException {
             LlamaConfig config = size.config();
             LoadOptions options =
                     LoadOptions.builder().quantization(quantization).build();
@@ -248,9 +267,8 @@ final class BenchCommand implements Runnable {
                     .gradientCheckpointing(checkpointing || alsoCheckpointing)
                     .build();
             List<Double> seconds = new ArrayList<>();
-            try (CpuDevice device = new CpuDevice(threads);
-                    LlamaModel model = LlamaModel.synthetic(config, options, 1, device);
-                    ModelMemory memory = new ModelMemory(device)) {
+            try (LlamaModel model = load(config, options, opened);
+                    ModelMemory memory = new ModelMemory(opened)) {
                 LoraAdapter adapter = LoraAdapter.create(lora, model.linears(), memory, 1);
                 adapter.attach();
                 try (Trainer trainer = new Trainer(model, adapter.parameters(), training)) {
@@ -260,13 +278,20 @@ final class BenchCommand implements Runnable {
                             seconds.add(report.seconds());
                             if (profile && report.step() == WARM_UP) {
                                 kernels = new KernelProfile();
-                                device.observe(kernels);
+                                opened.observe(kernels);
                             }
                         }
                     });
                 }
             }
             return seconds;
+        }
+
+        /** As a training run loads one: while the compiler is at work, too. */
+        private static LlamaModel load(LlamaConfig config, LoadOptions options, Device opened) {
+            try (WarmUp _ = WarmUp.begin(opened)) {
+                return LlamaModel.synthetic(config, options, 1, opened);
+            }
         }
 
         private Document document(LlamaConfig config) {

@@ -1,8 +1,8 @@
 package io.qlora.cli;
 
-import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.optim.LearningRate;
+import io.qlora.engine.tensor.Device;
 import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LlamaTokenizer;
 import io.qlora.llama.LoadOptions;
@@ -17,6 +17,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -31,6 +32,9 @@ final class DemoCommand implements Callable<Integer> {
     private static final int MAX_TOKENS = 128;
     private static final int ANSWER_TOKENS = 24;
     private static final int SHOWN = 3;
+
+    @Mixin
+    private DeviceOptions device;
 
     @Option(
             names = "--output",
@@ -55,23 +59,31 @@ final class DemoCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
+        device.check();
+        try (Reporter reporter = new Reporter(spec.commandLine(), json, 25);
+                Device opened = device.open()) {
+            return run(opened, reporter);
+        }
+    }
+
+    private int run(Device opened, Reporter reporter) throws IOException {
         long start = System.nanoTime();
         DemoFiles files = DemoFiles.prepare(output);
-        Reporter reporter = new Reporter(spec.commandLine(), json, 25);
         reporter.line(
                 "A tiny Llama that this project trained from scratch on little stories is asked questions about them.");
-        double before = ask(files, null, "Before fine-tuning", reporter);
+        double before = ask(opened, files, null, "Before fine-tuning", reporter);
 
         reporter.line("%nFine-tuning with QLoRA, as qlora train does:%n");
         RunOptions options = options(files);
         TrainingSession.Report training;
         try (Interruption interruption = new Interruption(reporter)) {
-            training = TrainingSession.run(options, reporter, interruption, new TrainingListener() {});
+            reporter.announce(device, opened);
+            training = TrainingSession.run(options, opened, reporter, interruption, new TrainingListener() {});
         }
         if (training.stopped()) {
             return training.exitCode();
         }
-        double after = ask(files, files.adapter(), "After fine-tuning", reporter);
+        double after = ask(opened, files, files.adapter(), "After fine-tuning", reporter);
 
         double seconds = (System.nanoTime() - start) * 1e-9;
         reporter.line(
@@ -86,7 +98,7 @@ final class DemoCommand implements Callable<Integer> {
         return 0;
     }
 
-    private static RunOptions options(DemoFiles files) {
+    private RunOptions options(DemoFiles files) {
         TrainingConfig training = TrainingConfig.builder()
                 .learningRate(5e-3)
                 .scheduler(LearningRate.Schedule.COSINE)
@@ -107,15 +119,14 @@ final class DemoCommand implements Callable<Integer> {
                 LoraConfig.builder().r(16).loraAlpha(32).build(),
                 LoadOptions.defaults(),
                 training,
-                Runtime.getRuntime().availableProcessors(),
+                device.threads(),
                 null);
     }
 
     /** The share of held-out questions that get exactly the right answer; shows the first few. */
-    private static double ask(DemoFiles files, Path adapterDirectory, String title, Reporter reporter)
+    private static double ask(Device device, DemoFiles files, Path adapterDirectory, String title, Reporter reporter)
             throws IOException {
-        try (CpuDevice device = new CpuDevice();
-                LlamaModel model = LlamaModel.load(files.model(), LoadOptions.defaults(), device);
+        try (LlamaModel model = LlamaModel.load(files.model(), LoadOptions.defaults(), device);
                 LlamaTokenizer tokenizer = LlamaTokenizer.load(files.model(), model.config());
                 ModelMemory memory = new ModelMemory(device);
                 Answers answers = new Answers(model, tokenizer, model.config().maxPositionEmbeddings())) {

@@ -1,8 +1,8 @@
 package io.qlora.cli;
 
-import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
+import io.qlora.engine.tensor.Device;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LlamaTokenizer;
@@ -26,6 +26,9 @@ final class EvalCommand implements Callable<Integer> {
 
     @Mixin
     private ModelOptions model;
+
+    @Mixin
+    private DeviceOptions device;
 
     @Mixin
     private AdapterOption adapter;
@@ -52,6 +55,7 @@ final class EvalCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         model.check();
+        device.check();
         adapter.check();
         data.check();
         UsageException.require(batchSize >= 1, "--per-device-eval-batch-size", "at least 1", batchSize);
@@ -62,18 +66,19 @@ final class EvalCommand implements Callable<Integer> {
         }
         adapter.requireFor(config, model.load());
         try (Reporter reporter = Reporter.onStandardError(spec.commandLine());
-                CpuDevice device = new CpuDevice(model.threads())) {
+                Device opened = device.open()) {
+            reporter.announce(device, opened);
             reporter.announce(model, config, adapter);
             reporter.announce(set, "data    ", "");
-            print(evaluate(device, set), set);
+            print(evaluate(opened, set), set);
         }
         return 0;
     }
 
-    private Evaluation evaluate(CpuDevice device, DataSet set) throws IOException {
-        try (LlamaModel llama = LlamaModel.load(model.directory(), model.load(), device);
-                ModelMemory memory = new ModelMemory(device);
-                StepMemory step = new StepMemory(device)) {
+    private Evaluation evaluate(Device opened, DataSet set) throws IOException {
+        try (LlamaModel llama = LlamaModel.load(model.directory(), model.load(), opened);
+                ModelMemory memory = new ModelMemory(opened);
+                StepMemory step = new StepMemory(opened)) {
             adapter.attach(llama, memory);
             return new Evaluator(llama, step, batchSize).evaluate(set);
         }

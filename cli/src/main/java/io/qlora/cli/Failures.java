@@ -67,6 +67,7 @@ final class Failures {
                 "The Java heap is too small (" + memory.getMessage()
                         + "): give it more with java -Xmx, for example -Xmx8g";
             case OutOfMemoryError memory -> "There is not enough memory: " + orName(memory);
+            case ExceptionInInitializerError wrapper when wrapper.getCause() != null -> sentence(wrapper.getCause());
             case LinkageError linkage -> "A library cannot be loaded: " + orName(linkage);
             case IOException io -> orName(io);
             case RuntimeException unexpected

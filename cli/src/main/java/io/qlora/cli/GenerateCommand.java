@@ -1,7 +1,7 @@
 package io.qlora.cli;
 
-import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.tensor.Device;
 import io.qlora.llama.GenerationOptions;
 import io.qlora.llama.Generator;
 import io.qlora.llama.LlamaConfig;
@@ -28,6 +28,9 @@ final class GenerateCommand implements Callable<Integer> {
     private ModelOptions model;
 
     @Mixin
+    private DeviceOptions device;
+
+    @Mixin
     private AdapterOption adapter;
 
     @Mixin
@@ -48,18 +51,20 @@ final class GenerateCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         model.check();
+        device.check();
         adapter.check();
         prompt.check();
         GenerationOptions options = sampling.options();
         LlamaConfig config = LlamaConfig.read(model.directory());
         try (LlamaTokenizer tokenizer = LlamaTokenizer.load(model.directory(), config);
                 Reporter reporter = Reporter.onStandardError(spec.commandLine());
-                CpuDevice device = new CpuDevice(model.threads())) {
+                Device opened = device.open()) {
             int[] ids = ids(tokenizer, config);
             adapter.requireFor(config, model.load());
+            reporter.announce(device, opened);
             reporter.announce(model, config, adapter);
-            try (LlamaModel llama = LlamaModel.load(model.directory(), model.load(), device);
-                    ModelMemory memory = new ModelMemory(device)) {
+            try (LlamaModel llama = LlamaModel.load(model.directory(), model.load(), opened);
+                    ModelMemory memory = new ModelMemory(opened)) {
                 adapter.attach(llama, memory);
                 generate(llama, tokenizer, ids, options);
             } catch (ArithmeticException e) {

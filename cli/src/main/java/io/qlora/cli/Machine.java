@@ -1,13 +1,17 @@
 package io.qlora.cli;
 
+import com.fasterxml.jackson.annotation.JsonIgnore;
 import com.sun.management.OperatingSystemMXBean;
 import io.qlora.engine.tensor.Accelerator;
+import io.qlora.engine.tensor.Accelerators;
+import io.qlora.engine.tensor.Device;
 import io.qlora.trainer.SystemMemory;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ServiceLoader;
+import java.util.List;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import jdk.incubator.vector.FloatVector;
 
@@ -22,6 +26,7 @@ import jdk.incubator.vector.FloatVector;
  * @param memoryAvailableBytes what of it is free now
  * @param maxHeapBytes what of it the Java heap may grow to; tensors are not there
  * @param gpu what there is beside the processor, or why nothing
+ * @param gpuSummary the same in a few words
  */
 record Machine(
         String jdk,
@@ -36,13 +41,18 @@ record Machine(
         long memoryBytes,
         long memoryAvailableBytes,
         long maxHeapBytes,
-        String gpu) {
+        String gpu,
+        @JsonIgnore String gpuSummary) {
+
+    /** Of a terminal. */
+    private static final int WIDTH = 80;
 
     private static final Path CPUINFO = Path.of("/proc/cpuinfo");
 
     static Machine inspect() {
         boolean vectorModule =
                 ModuleLayer.boot().findModule(Relaunch.VECTOR_MODULE).isPresent();
+        List<Accelerator> accelerators = Accelerators.all();
         int processors = Runtime.getRuntime().availableProcessors();
         return new Machine(
                 Runtime.version().toString(),
@@ -57,13 +67,15 @@ record Machine(
                 ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize(),
                 SystemMemory.available(),
                 Runtime.getRuntime().maxMemory(),
-                accelerators(ServiceLoader.load(Accelerator.class)));
+                joined(accelerators, Accelerator::describe),
+                joined(accelerators, Accelerator::summary));
     }
 
     /** What the modules that bring devices of their own say of them. */
-    static String accelerators(ServiceLoader<Accelerator> found) {
-        String all = found.stream().map(provider -> provider.get().describe()).collect(Collectors.joining("; "));
-        return all.isEmpty() ? "no GPU backend in this build" : all;
+    static String joined(List<Accelerator> accelerators, Function<Accelerator, String> words) {
+        return accelerators.isEmpty()
+                ? "no GPU backend in this build"
+                : accelerators.stream().map(words).collect(Collectors.joining("; "));
     }
 
     private static int listedProcessors() {
@@ -76,12 +88,33 @@ record Machine(
         }
     }
 
-    /** As in the first line of a run: what runs where. */
+    /** As in the first line of a run on the processor: what runs where, and what else there is. */
     String summary(int threads) {
         String vectors = vectorModule ? vectorBits + "-bit vectors" : "no vectors, so slow (see qlora doctor)";
-        String version = jdk.replaceFirst("[-+].*", ""); // without the build
-        String computing = threads + (threads == 1 ? " thread, " : " threads, ") + vectors;
-        return "qlora    JDK " + version + ", " + computing + ", " + gpu;
+        String beside = gpuSummary.startsWith("no ") ? gpuSummary : "not used: " + gpuSummary + " (--device cuda)";
+        return summary(threads + (threads == 1 ? " thread" : " threads"), vectors, beside);
+    }
+
+    /** As in the first line of a run on an accelerator. */
+    String summary(Device device) {
+        return summary(device.report().getFirst().split(", "));
+    }
+
+    /** What is said after the JDK, on as many lines as a terminal needs for it. */
+    private String summary(String... parts) {
+        StringBuilder text =
+                new StringBuilder("qlora    JDK ").append(jdk.replaceFirst("[-+].*", "")); // without the build
+        int start = 0;
+        for (String part : parts) {
+            boolean fits = text.length() - start + part.length() + 3 <= WIDTH; // a comma may follow
+            text.append(fits ? ", " : "," + System.lineSeparator());
+            if (!fits) {
+                start = text.length();
+                text.append("         ");
+            }
+            text.append(part);
+        }
+        return text.toString();
     }
 
     /** The most memory that this process has had resident so far, bytes; 0 where the system does not tell. */

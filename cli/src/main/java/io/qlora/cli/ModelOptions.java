@@ -5,11 +5,9 @@ import java.nio.file.Path;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
-/** Which model, how its weights are kept, and what computes. */
+/** Which model, and how its weights are kept. */
 @Command(optionListHeading = "Model:")
 final class ModelOptions {
-
-    private static final int MOST_THREADS = 1024;
 
     @Option(
             names = "--model",
@@ -33,14 +31,9 @@ final class ModelOptions {
             description = "Quantise the scales of nf4 too (default: true).")
     private Boolean doubleQuant;
 
-    @Option(names = "--threads", paramLabel = "N", description = "How many compute (default: all processors).")
-    private int threads = Runtime.getRuntime().availableProcessors();
-
     /** Requires what can be seen without reading the model. */
     void check() {
         Paths.requireModel(directory);
-        UsageException.require(
-                threads >= 1 && threads <= MOST_THREADS, "--threads", "from 1 to " + MOST_THREADS, threads);
         if (quantization == LoadOptions.Quantization.NONE && Boolean.TRUE.equals(doubleQuant)) {
             throw new UsageException("--double-quant is of nf4, it and --quantization none exclude each other");
         }
@@ -48,10 +41,6 @@ final class ModelOptions {
 
     Path directory() {
         return directory;
-    }
-
-    int threads() {
-        return threads;
     }
 
     LoadOptions load() {

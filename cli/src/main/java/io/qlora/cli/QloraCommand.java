@@ -39,7 +39,7 @@ final class QloraCommand implements Runnable {
     @Option(
             names = "--verbose",
             scope = ScopeType.INHERIT,
-            description = "When something fails, show where in the program.")
+            description = "Say more: of the device, and, when something fails, where in the program.")
     private boolean verbose;
 
     @Spec
@@ -62,6 +62,11 @@ final class QloraCommand implements Runnable {
                         return Failures.failed(e, parsed.commandSpec().commandLine(), root.verbose);
                     }
                 });
+    }
+
+    /** Whether a command was told to say more. */
+    static boolean verbose(CommandSpec command) {
+        return command.root().userObject() instanceof QloraCommand root && root.verbose;
     }
 
     @Override

@@ -1,5 +1,6 @@
 package io.qlora.cli;
 
+import io.qlora.engine.tensor.Device;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LoadOptions;
 import io.qlora.trainer.Evaluation;
@@ -31,6 +32,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
 
     private final PrintWriter out;
     private final boolean terminal;
+    private final boolean verbose;
     private final int loggingSteps;
     private ProgressBar bar;
     private double seconds; // of all steps
@@ -42,6 +44,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
     Reporter(CommandLine command, boolean json, int loggingSteps) {
         this.out = json ? command.getErr() : command.getOut();
         this.terminal = TerminalLine.isPresent();
+        this.verbose = QloraCommand.verbose(command.getCommandSpec());
         this.loggingSteps = loggingSteps;
     }
 
@@ -50,9 +53,16 @@ final class Reporter implements TrainingListener, AutoCloseable {
         return new Reporter(command, true, 1);
     }
 
-    /** Says what will run where, on what. */
+    /** Says what will run where; and, if told to say more, all that the device has to say of itself. */
+    void announce(DeviceOptions options, Device device) {
+        line("%s", options.describe(device));
+        if (verbose) {
+            device.report().stream().skip(1).forEach(more -> line("         %s", more));
+        }
+    }
+
+    /** Says what it will run on. */
     void announce(ModelOptions model, LlamaConfig config, AdapterOption adapter) {
-        line("%s", Machine.inspect().summary(model.threads()));
         line("model    %s, %s", name(model.directory()), describe(config, model.load()));
         if (adapter.directory() != null) {
             line("adapter  %s", adapter.directory());

@@ -1,5 +1,6 @@
 package io.qlora.cli;
 
+import io.qlora.engine.tensor.Device;
 import io.qlora.lora.LoraConfig;
 import io.qlora.trainer.RunOptions;
 import io.qlora.trainer.TrainingConfig;
@@ -21,6 +22,9 @@ final class TrainCommand implements Callable<Integer> {
 
     @Mixin
     private ModelOptions model;
+
+    @Mixin
+    private DeviceOptions device;
 
     @Mixin
     private DataOptions data;
@@ -47,9 +51,11 @@ final class TrainCommand implements Callable<Integer> {
     public Integer call() throws IOException {
         RunOptions options = options();
         try (Reporter reporter = new Reporter(spec.commandLine(), json, output.loggingSteps());
-                Interruption interruption = new Interruption(reporter)) {
+                Interruption interruption = new Interruption(reporter);
+                Device opened = device.open()) {
+            reporter.announce(device, opened);
             TrainingSession.Report report =
-                    TrainingSession.run(options, reporter, interruption, new TrainingListener() {});
+                    TrainingSession.run(options, opened, reporter, interruption, new TrainingListener() {});
             if (json) {
                 Json.print(report, spec.commandLine().getOut());
             }
@@ -59,6 +65,7 @@ final class TrainCommand implements Callable<Integer> {
 
     private RunOptions options() {
         model.check();
+        device.check();
         data.check();
         output.check();
         evaluation.check();
@@ -75,7 +82,7 @@ final class TrainCommand implements Callable<Integer> {
                 adapter,
                 model.load(),
                 config,
-                model.threads(),
+                device.threads(),
                 output.checkpoint()));
     }
 }

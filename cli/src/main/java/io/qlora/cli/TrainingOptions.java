@@ -37,6 +37,11 @@ final class TrainingOptions {
     private boolean gradientCheckpointing;
 
     @Option(
+            names = "--offload-activations",
+            description = "Of a card, with --gradient-checkpointing: keep in the machine's memory what is kept.")
+    private boolean offloadActivations;
+
+    @Option(
             names = "--learning-rate",
             defaultValue = "2e-4",
             paramLabel = "X",
@@ -94,6 +99,7 @@ final class TrainingOptions {
                 .batchSize(batchSize)
                 .gradientAccumulationSteps(gradientAccumulationSteps)
                 .gradientCheckpointing(gradientCheckpointing)
+                .offloadActivations(offloadActivations)
                 .loggingSteps(output.loggingSteps())
                 .evalSteps(evaluation.steps())
                 .saveSteps(output.saveSteps())

@@ -2,6 +2,8 @@ package io.qlora.cli;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.qlora.engine.files.AtomicFiles;
+import io.qlora.engine.tensor.Device;
+import io.qlora.engine.tensor.DeviceMemoryException;
 import io.qlora.trainer.Evaluation;
 import io.qlora.trainer.FineTuner;
 import io.qlora.trainer.MemoryPlan;
@@ -13,6 +15,7 @@ import io.qlora.trainer.Trainer;
 import io.qlora.trainer.TrainingListener;
 import io.qlora.trainer.TrainingRun;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -52,13 +55,13 @@ final class TrainingSession implements TrainingListener {
     private long tokens;
     private double seconds;
 
-    private TrainingSession(RunOptions options, Reporter reporter, Interruption interruption) throws IOException {
+    private TrainingSession(RunOptions options, Device device, Reporter reporter, Interruption interruption)
+            throws IOException {
         this.options = options;
         this.reporter = reporter;
         this.interruption = interruption;
-        reporter.line("%s", Machine.inspect().summary(options.threads()));
         try {
-            this.run = TrainingRun.prepare(options);
+            this.run = TrainingRun.prepare(options, device);
         } catch (IllegalArgumentException e) { // of options that do not go with the files
             throw new UsageException(e);
         }
@@ -67,13 +70,15 @@ final class TrainingSession implements TrainingListener {
     /**
      * Does the run.
      *
+     * @param device where, and by whose thread
      * @param interruption until this is closed, a process that is told to end waits
      * @param also is told of everything, too
      * @throws UsageException if the options do not go with the model, the data or the output directory
      */
-    static Report run(RunOptions options, Reporter reporter, Interruption interruption, TrainingListener also)
+    static Report run(
+            RunOptions options, Device device, Reporter reporter, Interruption interruption, TrainingListener also)
             throws IOException {
-        TrainingSession session = new TrainingSession(options, reporter, interruption);
+        TrainingSession session = new TrainingSession(options, device, reporter, interruption);
         session.announce();
         return session.run(also);
     }
@@ -99,16 +104,25 @@ final class TrainingSession implements TrainingListener {
                 run.totalSteps() == 1 ? "step" : "steps",
                 options.training().documentsPerStep());
         reporter.line(
-                "memory   %s of %s available: weights %s, adapter %s,%n         optimizer %s, activations %s, JVM %s",
+                "memory   %s of %s available: weights %s, adapter %s,%n         optimizer %s, activations %s, %s",
                 Reporter.bytes(plan.total()),
                 Reporter.bytes(plan.available()),
                 Reporter.bytes(plan.weights()),
                 Reporter.bytes(plan.adapter()),
                 Reporter.bytes(plan.optimizer()),
                 Reporter.bytes(plan.activations()),
-                Reporter.bytes(plan.jvm()));
+                plan.onCard() ? "code " + Reporter.bytes(plan.reserve()) : "JVM " + Reporter.bytes(plan.jvm()));
+        if (plan.onCard()) {
+            reporter.line(
+                    "         and %s of the machine's %s available: %sJVM %s",
+                    Reporter.bytes(plan.beside()),
+                    Reporter.bytes(plan.machine()),
+                    plan.offloaded() > 0 ? "activations " + Reporter.bytes(plan.offloaded()) + ", " : "",
+                    Reporter.bytes(plan.jvm()));
+        }
         if (!plan.fits()) {
-            throw new IllegalStateException("this run needs " + Reporter.bytes(plan.total()) + " of memory, "
+            throw new IllegalStateException("this run needs " + Reporter.bytes(plan.total()) + " of "
+                    + (plan.onCard() ? plan.device() + "'s memory, " : "memory, ")
                     + Reporter.bytes(plan.available()) + " are available; " + plan.wayOut(options));
         }
     }
@@ -127,8 +141,8 @@ final class TrainingSession implements TrainingListener {
                 reporter.line("adapter  %s%npicture  %s", options.output(), draw());
             }
             return report(outcome);
-        } catch (NonFiniteException e) {
-            if (e.step() > 0) {
+        } catch (NonFiniteException | DeviceMemoryException e) {
+            if (Files.exists(metrics())) { // something was learnt
                 draw();
             }
             throw e;
@@ -153,10 +167,14 @@ final class TrainingSession implements TrainingListener {
         last = evaluation;
     }
 
+    private Path metrics() {
+        return options.output().resolve("metrics.jsonl");
+    }
+
     private Path draw() throws IOException {
         List<LossChart.Point> training = new ArrayList<>();
         List<LossChart.Point> evaluation = new ArrayList<>();
-        for (JsonNode line : MetricsLog.read(options.output().resolve("metrics.jsonl"))) {
+        for (JsonNode line : MetricsLog.read(metrics())) {
             double step = line.path("step").asDouble();
             if (line.has("loss")) {
                 training.add(new LossChart.Point(step, line.get("loss").asDouble()));

@@ -42,6 +42,7 @@ class HelpTest {
         assertEquals(
                 List.of(
                         "Model:",
+                        "Device:",
                         "Data:",
                         "Output:",
                         "Adapter:",
@@ -62,6 +63,7 @@ class HelpTest {
                 "--lr-scheduler-type", "linear",
                 "--target-modules", "all-linear",
                 "--quantization", "nf4",
+                "--device", "cpu",
                 "--num-train-epochs", "3",
                 "--seed", "42");
         defaults.forEach((option, value) -> assertTrue(

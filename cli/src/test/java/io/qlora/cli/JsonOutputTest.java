@@ -9,7 +9,6 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Path;
-import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -69,9 +68,8 @@ class JsonOutputTest {
 
     @Test
     void whatAPersonReadsIsOnStandardError() {
-        List<String> lines = training.err().lines().toList();
-        assertTrue(lines.get(0).startsWith("qlora    JDK "), training.err());
-        assertTrue(lines.get(1).startsWith("model    tiny, 357,792 parameters"), training.err());
+        assertTrue(training.err().startsWith("qlora    JDK "), training.err());
+        assertTrue(training.err().contains("model    tiny, 357,792 parameters"), training.err());
         assertTrue(training.err().contains("data     4 documents"), training.err());
         assertTrue(training.err().contains("adapter  LoRA of rank 8, 39,744 parameters"), training.err());
         assertTrue(training.err().contains("memory   "), training.err());
@@ -136,7 +134,9 @@ class JsonOutputTest {
         JsonNode report = Cli.run("doctor", "--json").json();
         assertFinite(report);
         assertEquals(Runtime.version().toString(), report.get("jdk").asText());
-        assertEquals("no GPU backend in this build", report.get("gpu").asText());
+        String gpu = report.get("gpu").asText();
+        assertTrue(gpu.startsWith("no GPU: ") || gpu.contains(", driver for CUDA "), gpu);
+        assertFalse(report.has("gpu_summary"));
         assertEquals("its native library loads", report.get("tokenizer").asText());
         assertTrue(report.get("copy_bytes_per_second").asDouble() > 1e8);
         assertTrue(report.get("machine_processors").asInt()

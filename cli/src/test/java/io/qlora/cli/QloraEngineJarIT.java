@@ -14,6 +14,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.jar.Attributes;
@@ -113,10 +114,101 @@ class QloraEngineJarIT {
             assertTrue(names.containsAll(List.of("META-INF/LICENSE", "META-INF/NOTICE", "META-INF/THIRD-PARTY.txt")));
             assertFalse(names.stream().anyMatch(name -> name.matches("META-INF/[^/]*\\.(SF|DSA|RSA)")));
             assertFalse(names.stream().anyMatch(name -> name.endsWith("module-info.class")));
+            assertTrue(names.contains("META-INF/licenses/jcuda.txt"), "the licence of what is in lib");
 
             String notice = new String(
                     jar.getInputStream(jar.getEntry("META-INF/NOTICE")).readAllBytes(), StandardCharsets.UTF_8);
             assertTrue(notice.startsWith("qlora") && notice.contains("Jackson"), notice);
+        }
+    }
+
+    @Test
+    void theJarHoldsWhatACardNeedsAndNoMore() throws IOException {
+        try (JarFile jar = new JarFile(JAR.toFile())) {
+            List<String> names = jar.stream().map(JarEntry::getName).toList();
+            assertTrue(names.containsAll(List.of(
+                    "io/qlora/cuda/CudaAccelerator.class",
+                    "io/qlora/cuda/jextract/driver/LibCuda.class",
+                    "io/qlora/cuda/kernels/matmul.cu",
+                    "jcuda/driver/JCudaDriver.class",
+                    "lib/libJCudaDriver-12.6.0-linux-x86_64.so")));
+            List<String> natives = names.stream()
+                    .filter(name -> name.startsWith("lib/") && name.endsWith(".so"))
+                    .filter(name -> !name.matches("lib/lib(JCudaDriver|JCublas2)-12\\.6\\.0-linux-x86_64\\.so"))
+                    .toList();
+            assertEquals(List.of(), natives);
+            assertFalse(names.stream().anyMatch(name -> name.matches("jcuda/(nvptxcompiler|nvrtc)/.*")));
+            assertEquals(
+                    List.of("org/jline/utils/WCWidth$Interval.class", "org/jline/utils/WCWidth.class"),
+                    names.stream()
+                            .filter(name -> name.startsWith("org/jline") && name.endsWith(".class"))
+                            .sorted()
+                            .toList());
+            long kernels = names.stream().filter(name -> name.endsWith(".cu")).count();
+            long compiled =
+                    names.stream().filter(name -> name.endsWith(".fatbin")).count();
+            assertTrue(compiled == 0 || compiled == kernels, compiled + " of " + kernels + " kernels are compiled");
+        }
+    }
+
+    @Test
+    void noDriverIsASentenceAndNeverACrash() throws Exception {
+        String missing = "-Dqlora.cuda.driver=" + folder.resolve("libcuda.so.1");
+        Run doctor = run(Map.of(), missing, "-jar", JAR.toString(), "doctor", "--json");
+        String gpu = new ObjectMapper().readTree(doctor.out).get("gpu").asText();
+        assertTrue(gpu.startsWith("no GPU: the CUDA driver is not installed, "), gpu);
+        for (String binding : List.of("panama", "jcuda")) {
+            Run step = run(
+                    Map.of(),
+                    missing,
+                    "-jar",
+                    JAR.toString(),
+                    "bench",
+                    "step",
+                    "--device",
+                    "cuda",
+                    "--cuda-binding",
+                    binding);
+            assertEquals(1, step.status, step.err);
+            assertTrue(step.err.endsWith("qlora: " + gpu + System.lineSeparator()), step.err);
+        }
+    }
+
+    /** A jar of somebody's own making, without the CUDA module. */
+    private Path jarWithoutCuda() throws IOException {
+        Path copy = folder.resolve("without.jar");
+        try (JarFile jar = new JarFile(JAR.toFile());
+                OutputStream file = Files.newOutputStream(copy);
+                JarOutputStream out = new JarOutputStream(file, jar.getManifest())) {
+            for (JarEntry entry : Collections.list(jar.entries())) {
+                String name = entry.getName();
+                if (name.matches("META-INF/MANIFEST.MF|io/qlora/cuda/.*|jcuda/.*|lib/.*|.*tensor.Accelerator|.*/")) {
+                    continue;
+                }
+                out.putNextEntry(new JarEntry(name));
+                byte[] bytes = jar.getInputStream(entry).readAllBytes();
+                if (name.startsWith("META-INF/services/")) {
+                    String lines = new String(bytes, StandardCharsets.UTF_8);
+                    bytes = lines.replaceAll("(?m)^io\\.qlora\\.cuda\\..*$", "").getBytes(StandardCharsets.UTF_8);
+                }
+                out.write(bytes);
+            }
+        }
+        return copy;
+    }
+
+    @Test
+    void withoutTheCudaModuleEverythingElseWorks() throws Exception {
+        String jar = jarWithoutCuda().toString();
+        Run doctor = run(Map.of(), "-jar", jar, "doctor", "--json");
+        assertEquals(
+                "no GPU backend in this build",
+                new ObjectMapper().readTree(doctor.out).get("gpu").asText(),
+                doctor.err);
+        for (String what : List.of("step", "gpu")) {
+            Run bench = run(Map.of(), "-jar", jar, "bench", what, "--device", "cuda");
+            assertEquals(2, bench.status, bench.err);
+            assertTrue(bench.err.contains("qlora: --device cuda: this build has no such device, only cpu"), bench.err);
         }
     }
 

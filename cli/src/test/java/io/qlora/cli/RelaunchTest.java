@@ -1,7 +1,10 @@
 package io.qlora.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -36,6 +39,15 @@ class RelaunchTest {
                         "my data.jsonl",
                         ""),
                 command);
+    }
+
+    /** Of what -Pdist makes: it gives the flags itself, so that one JVM is started and not two. */
+    @Test
+    void theLauncherGivesTheSameFlags() throws IOException {
+        String launcher = Files.readString(Path.of("src/main/dist/bin/qlora"));
+        Relaunch.command(Path.of("java"), List.of(), "jar", new String[0]).stream()
+                .filter(flag -> flag.startsWith("-") && !flag.contains(Relaunch.MARK))
+                .forEach(flag -> assertTrue(launcher.contains(flag), flag));
     }
 
     @ParameterizedTest

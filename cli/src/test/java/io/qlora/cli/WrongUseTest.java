@@ -128,6 +128,30 @@ class WrongUseTest {
         train(option, value).assertWrongUse(option, value, "qlora train --help shows what there is");
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"gpu:x", "cuda:", "cuda:-1", "cuda:99999", "CUDA", "cuda0"})
+    void devicesThatAreNone(String name) {
+        train("--device", name).assertWrongUse("--device should be cpu, cuda or", "found " + name);
+    }
+
+    @Test
+    void devicesAndBindingsThatThereAreNotInThisBuild() {
+        train("--device", "tpu").assertWrongUse("--device tpu: this build has no such device, only cpu, ", "cuda");
+        train("--device", "cuda", "--cuda-binding", "jni")
+                .assertWrongUse("--cuda-binding should be one of panama, jcuda, found jni");
+        eval("--device", "cuda:1", "--cuda-binding", "x").assertWrongUse("--cuda-binding should be one of");
+        generate("--device", "cuda", "--cuda-binding", "").assertWrongUse("--cuda-binding should be one of");
+    }
+
+    @Test
+    void optionsOfAnotherDevice() {
+        train("--cuda-binding", "jcuda").assertWrongUse("--cuda-binding goes with --device cuda");
+        train("--device", "cuda", "--threads", 2).assertWrongUse("--threads goes with --device cpu");
+        train("--offload-activations").assertWrongUse("--offload-activations", "--gradient-checkpointing");
+        train("--offload-activations", "--gradient-checkpointing")
+                .assertWrongUse("--offload-activations", "train on a card");
+    }
+
     @Test
     void optionsThatExcludeEachOther() throws IOException {
         train("--max-steps", 3, "--num-train-epochs", 2).assertWrongUse("--max-steps and --num-train-epochs exclude");

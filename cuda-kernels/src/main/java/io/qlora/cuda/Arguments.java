@@ -61,6 +61,12 @@ public final class Arguments {
         return this;
     }
 
+    /** A double. */
+    public Arguments doubleReal(double value) {
+        values.setAtIndex(ValueLayout.JAVA_DOUBLE, count++, value);
+        return this;
+    }
+
     /** The addresses of what {@code arguments} writes. */
     MemorySegment write(KernelArguments arguments) {
         count = 0;

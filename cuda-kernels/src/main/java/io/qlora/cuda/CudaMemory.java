@@ -5,6 +5,7 @@ import io.qlora.cuda.driver.CudaException;
 import io.qlora.engine.tensor.Buffer;
 import io.qlora.engine.tensor.DeviceArena;
 import io.qlora.engine.tensor.DeviceBuffer;
+import io.qlora.engine.tensor.DeviceMemoryException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -37,7 +38,7 @@ final class CudaMemory implements DeviceArena {
                 throw e;
             }
             CudaDriver.MemoryInfo info = device.driver().memoryInfo();
-            throw new CudaMemoryException(
+            throw new DeviceMemoryException(
                     device.name() + " has no room for " + size(bytes) + " more: " + size(info.free()) + " of "
                             + size(info.total()) + " are free, at most " + size(largestBlock(info.free()))
                             + " in one piece; lower --max-length or --per-device-train-batch-size, or use"

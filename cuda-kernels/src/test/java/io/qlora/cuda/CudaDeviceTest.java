@@ -10,12 +10,15 @@ import io.qlora.cuda.driver.CudaDriver;
 import io.qlora.cuda.driver.CudaException;
 import io.qlora.cuda.emulation.EmulatedDriver;
 import io.qlora.cuda.emulation.EmulatedLibrary;
+import io.qlora.engine.autograd.Tape;
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.memory.StepMemory;
 import io.qlora.engine.ops.Add;
 import io.qlora.engine.ops.testing.OpCase;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.DeviceArena;
+import io.qlora.engine.tensor.DeviceMemoryException;
 import io.qlora.engine.tensor.Tensor;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -50,12 +53,35 @@ class CudaDeviceTest {
     }
 
     @Test
+    void whatIsSetAsideInTheMachinesMemoryComesBack() {
+        EmulatedDriver driver = driver(16 << 20);
+        try (CudaDevice card = open(driver);
+                ModelMemory memory = new ModelMemory(card);
+                StepMemory step = new StepMemory(card)) {
+            float[] values = OpCase.normal("values", 777);
+            Tensor there = memory.empty(DType.F32, values.length).set(values);
+            try (Tape tape = Tape.inference(step)) {
+                Tensor aside = tape.onHost(there);
+                card.copyBeside(there, aside);
+                card.awaitCopies();
+                card.zero(there);
+                card.copyBeside(aside, there);
+                card.awaitCopies();
+                assertArrayEquals(values, there.toFloats());
+                assertThrows(IllegalStateException.class, step::requireEmpty);
+            }
+            step.requireEmpty();
+        }
+        assertEquals(0, driver.used(), "everything was given back");
+    }
+
+    @Test
     void aCardThatIsFullSaysWhatWasAskedForWhatThereIsAndWhatToDo() {
         EmulatedDriver driver = driver(64 << 20);
         try (CudaDevice card = open(driver);
                 DeviceArena arena = card.newArena()) {
             arena.allocate(40 << 20);
-            CudaMemoryException e = assertThrows(CudaMemoryException.class, () -> arena.allocate(2L << 30));
+            DeviceMemoryException e = assertThrows(DeviceMemoryException.class, () -> arena.allocate(2L << 30));
             assertEquals(
                     "cuda:0 has no room for 2.0 GiB more: 24.0 MiB of 64.0 MiB are free, at most 23.2 MiB in one piece;"
                             + " lower --max-length or --per-device-train-batch-size, or use --gradient-checkpointing",

@@ -1,15 +1,12 @@
 package io.qlora.llama;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.safetensors.JsonFiles;
 import io.qlora.engine.safetensors.MalformedFileException;
-import io.qlora.engine.safetensors.MappedTensor;
 import io.qlora.engine.safetensors.SafetensorsFile;
 import io.qlora.engine.safetensors.TensorEntry;
 import io.qlora.engine.tensor.DType;
-import io.qlora.engine.tensor.HostBuffer;
 import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.engine.tensor.Shape;
 import io.qlora.engine.tensor.Tensor;
@@ -18,12 +15,11 @@ import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.Arrays;
-import java.util.List;
 import java.util.Optional;
 
 /**
  * Linears that are already 4-bit in their file, as bitsandbytes and transformers write them: taken as they are. The codes
- * stay mapped; the scales are copied. Decoding gives float32, whatever type the checkpoint would be decoded to elsewhere.
+ * stay mapped on a processor; the scales are copied. Decoding gives float32, whatever type the checkpoint would be decoded to elsewhere.
  */
 final class BitsAndBytesReader {
 
@@ -31,21 +27,19 @@ final class BitsAndBytesReader {
     private static final String NF4 = STATE + "nf4";
 
     private final ModelFiles files;
+    private final StoredTensors stored;
     private final ModelMemory memory;
-    private final CpuDevice device;
-    private final List<MappedTensor> mapped;
 
     /**
      * A reader.
      *
+     * @param stored for the codes
      * @param memory for the scales
-     * @param mapped where to keep what has to stay mapped
      */
-    BitsAndBytesReader(ModelFiles files, ModelMemory memory, CpuDevice device, List<MappedTensor> mapped) {
+    BitsAndBytesReader(ModelFiles files, StoredTensors stored, ModelMemory memory) {
         this.files = files;
+        this.stored = stored;
         this.memory = memory;
-        this.device = device;
-        this.mapped = mapped;
     }
 
     /** Whether any linear in these files is quantised. */
@@ -102,10 +96,7 @@ final class BitsAndBytesReader {
                     spec.name() + ": expected " + expected + " bytes of 4-bit codes for " + spec + ", found "
                             + entry.bytes());
         }
-        MappedTensor codes = file.map(spec.name(), device);
-        mapped.add(codes);
-        return new Tensor(
-                DType.U8, Shape.of(expected), new HostBuffer(codes.tensor().segment()), device);
+        return stored.bytes(file, spec.name());
     }
 
     private Nf4Weight.Absmax absmax(Layout.Spec spec) throws IOException {
@@ -166,7 +157,7 @@ final class BitsAndBytesReader {
     private Tensor bytes(String name, long length) throws IOException {
         SafetensorsFile file = require(name, DType.U8, length);
         Tensor tensor = memory.empty(DType.U8, length);
-        device.write(MemorySegment.ofArray(file.readBytes(name)), tensor);
+        memory.device().write(MemorySegment.ofArray(file.readBytes(name)), tensor);
         return tensor;
     }
 

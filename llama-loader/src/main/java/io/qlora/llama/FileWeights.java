@@ -1,11 +1,11 @@
 package io.qlora.llama;
 
-import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.safetensors.MalformedFileException;
 import io.qlora.engine.safetensors.MappedTensor;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.DenseWeight;
+import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.engine.tensor.Weight;
 import io.qlora.nf4.Nf4;
@@ -18,8 +18,9 @@ import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
 /**
- * Weights from a directory. What stays dense stays mapped; what is quantised is mapped for that long only, one tensor at a
- * time, so that loading needs the 4-bit model and the largest single tensor at most.
+ * Weights from a directory. What stays dense stays mapped, or is copied to a device that has memory of its own; what is
+ * quantised is there for that long only, one tensor at a time, so that loading needs the 4-bit model and the largest single
+ * tensor at most.
  */
 final class FileWeights implements WeightSource {
 
@@ -29,8 +30,8 @@ final class FileWeights implements WeightSource {
     private final ModelFiles files;
     private final LoadOptions options;
     private final ModelMemory memory;
-    private final CpuDevice device;
-    private final List<MappedTensor> mapped;
+    private final Device device;
+    private final StoredTensors stored;
     private final BitsAndBytesReader fourBit;
     private final boolean quantised; // already, in the files
 
@@ -41,21 +42,13 @@ final class FileWeights implements WeightSource {
      * @throws MalformedFileException if the files hold tensors that belong to another kind of model, or what they hold does
      *     not go with the options
      */
-    FileWeights(
-            Layout layout,
-            ModelFiles files,
-            LoadOptions options,
-            ModelMemory memory,
-            CpuDevice device,
-            List<MappedTensor> mapped)
+    FileWeights(Layout layout, ModelFiles files, LoadOptions options, ModelMemory memory, List<MappedTensor> mapped)
             throws MalformedFileException {
         this.layout = layout;
         this.files = files;
         this.options = options;
         this.memory = memory;
-        this.device = device;
-        this.mapped = mapped;
-        this.fourBit = new BitsAndBytesReader(files, memory, device, mapped);
+        this.device = memory.device();
         this.quantised = BitsAndBytesReader.anyIn(files);
         if (quantised && options.quantization() == LoadOptions.Quantization.NONE) {
             throw new MalformedFileException(
@@ -63,6 +56,8 @@ final class FileWeights implements WeightSource {
                     "expected weights in 16 or 32 bit for quantization none, found a 4-bit checkpoint: load it with nf4, "
                             + "or take the 16-bit model");
         }
+        this.stored = new StoredTensors(files, memory, mapped);
+        this.fourBit = new BitsAndBytesReader(files, stored, memory);
         requireAll();
         requireNothingElse();
     }
@@ -130,7 +125,7 @@ final class FileWeights implements WeightSource {
 
     @Override
     public DenseWeight table(Layout.Spec spec) throws IOException {
-        return dense(stored(spec));
+        return stored.dense(stored(spec));
     }
 
     /** The values of a weight, widened to float32, copied to {@code target}. */
@@ -162,21 +157,18 @@ final class FileWeights implements WeightSource {
         }
         // In a 4-bit checkpoint, what is stored in full was left out of the quantisation on purpose.
         if (quantised || options.quantization() == LoadOptions.Quantization.NONE) {
-            return dense(spec);
+            return stored.dense(spec);
         }
-        try (MappedTensor source = files.map(spec, device)) {
-            return Nf4.quantize(source.tensor(), options.doubleQuant(), memory, device);
-        }
-    }
-
-    private DenseWeight dense(Layout.Spec spec) throws IOException {
-        MappedTensor tensor = files.map(spec, device);
-        mapped.add(tensor);
-        return new DenseWeight(tensor.tensor());
+        return stored.during(spec, values -> Nf4.quantize(values, options.doubleQuant(), memory, device));
     }
 
     @Override
     public Tensor norm(Layout.Spec spec) throws IOException {
         return memory.empty(DType.F32, spec.out()).set(files.read(spec));
+    }
+
+    @Override
+    public void close() {
+        stored.close();
     }
 }

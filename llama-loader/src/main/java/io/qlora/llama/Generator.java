@@ -28,7 +28,8 @@ public final class Generator implements AutoCloseable {
     /**
      * A generator.
      *
-     * @param maxTokens the most tokens a document can have, prompt included; each takes 8·K·D bytes a block
+     * @param maxTokens the most tokens a document can have, prompt included; each takes 8·K·D bytes a block in
+     *     float32
      * @throws IllegalArgumentException if the model has fewer positions
      */
     public Generator(LlamaModel model, int maxTokens) {

@@ -33,10 +33,11 @@ final class KeyValueCache implements AutoCloseable {
         this.kvHeads = config.numKeyValueHeads();
         this.capacity = capacity;
         this.memory = new ModelMemory(model.device());
+        DType kept = model.device().activations();
         for (int i = 0; i < config.numHiddenLayers(); i++) {
             layers.add(new Layer(
-                    memory.empty(DType.F32, capacity, config.keyValueWidth()),
-                    memory.empty(DType.F32, capacity, config.keyValueWidth())));
+                    memory.empty(kept, capacity, config.keyValueWidth()),
+                    memory.empty(kept, capacity, config.keyValueWidth())));
         }
     }
 

@@ -3,6 +3,7 @@ package io.qlora.llama;
 import io.qlora.engine.autograd.Tape;
 import io.qlora.engine.nn.StepKey;
 import io.qlora.engine.ops.Add;
+import io.qlora.engine.ops.AddRmsNorm;
 import io.qlora.engine.ops.RmsNorm;
 import io.qlora.engine.ops.Rope;
 import io.qlora.engine.ops.Sequences;
@@ -86,8 +87,9 @@ record LlamaLayer(
         Tensor values = apply(tape, v, a, pass); // [T, K·D]
         Rope.Rotated rotated = Rope.apply(tape, queries, keys, pass.table, pass.sequences);
         Tensor attended = attending.apply(tape, rotated.q(), rotated.k(), values); // [T, H·D]
-        Tensor h = Add.inPlace(tape, x, apply(tape, o, attended, pass)); // [T, C]
-        Tensor b = RmsNorm.apply(tape, h, feedForwardNorm, eps); // [T, C]
+        AddRmsNorm.Result middle = AddRmsNorm.apply(tape, x, apply(tape, o, attended, pass), feedForwardNorm, eps);
+        Tensor h = middle.sum(); // [T, C]
+        Tensor b = middle.normalised(); // [T, C]
         Tensor gated = SwiGlu.apply(tape, apply(tape, gate, b, pass), apply(tape, up, b, pass)); // [T, F]
         return Add.inPlace(tape, h, apply(tape, down, gated, pass));
     }

@@ -2,7 +2,6 @@ package io.qlora.llama;
 
 import io.qlora.engine.autograd.Parameters;
 import io.qlora.engine.autograd.Tape;
-import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.files.FileErrors;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.nn.AdaptableLinear;
@@ -12,6 +11,7 @@ import io.qlora.engine.ops.Checkpoint;
 import io.qlora.engine.ops.Embedding;
 import io.qlora.engine.ops.Linear;
 import io.qlora.engine.ops.LinearCrossEntropy;
+import io.qlora.engine.ops.OffloadedCheckpoints;
 import io.qlora.engine.ops.RmsNorm;
 import io.qlora.engine.ops.Rope;
 import io.qlora.engine.ops.Sequences;
@@ -27,10 +27,12 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.BiFunction;
 
 /**
  * A Llama language model (Touvron et al. 2023, arXiv 2302.13971; grouped-query heads and tied tables as its successors
- * have them), as transformers' {@code LlamaForCausalLM} computes it, in float32.
+ * have them), as transformers' {@code LlamaForCausalLM} computes it: in float32, or on a card in
+ * bfloat16, with sums, normalisations' weights and losses in float32.
  *
  * <p>A model is frozen, or all of it can be trained; adapters are attached to its {@link #linears}. One thread at a time.
  */
@@ -77,8 +79,8 @@ public final class LlamaModel implements AutoCloseable {
     private static LlamaModel make(LlamaConfig config, Device device, Opening opening) throws IOException {
         ModelMemory memory = new ModelMemory(device);
         List<MappedTensor> mapped = new ArrayList<>();
-        try {
-            return new LlamaModel(config, memory, mapped, opening.open(memory, mapped));
+        try (WeightSource source = opening.open(memory, mapped)) {
+            return new LlamaModel(config, memory, mapped, source);
         } catch (IOException | RuntimeException | Error e) {
             mapped.forEach(MappedTensor::close);
             memory.close();
@@ -88,21 +90,21 @@ public final class LlamaModel implements AutoCloseable {
 
     /**
      * Loads a Hugging Face directory: {@code config.json}, and the weights in {@code model.safetensors} or in shards with an
-     * index, in F32, F16 or BF16, or in the 4-bit form of bitsandbytes. Dense weights are mapped, not copied; what is to be
-     * quantised is so tensor by tensor, and its pages are given back.
+     * index, in F32, F16 or BF16, or in the 4-bit form of bitsandbytes. Dense weights are mapped, not copied, on a processor;
+     * to a card they are copied. What is to be quantised is so tensor by tensor, and its memory is given back.
      *
      * @throws io.qlora.engine.safetensors.MalformedFileException naming file and tensor or setting, expectation and finding,
      *     if the directory does not hold a Llama model that can be computed exactly
      * @throws IOException in a sentence that names the path, if something cannot be read
      */
-    public static LlamaModel load(Path directory, LoadOptions options, CpuDevice device) throws IOException {
+    public static LlamaModel load(Path directory, LoadOptions options, Device device) throws IOException {
         FileErrors.requireDirectory(directory);
         LoadEvent event = new LoadEvent();
         event.begin();
         LlamaConfig config = LlamaConfig.read(directory);
         try (ModelFiles files = ModelFiles.open(directory)) {
             LlamaModel model = make(config, device, (memory, mapped) -> {
-                FileWeights stored = new FileWeights(new Layout(config), files, options, memory, device, mapped);
+                FileWeights stored = new FileWeights(new Layout(config), files, options, memory, mapped);
                 return options.trainable() ? new TrainableWeights(stored.tied(), memory, stored::copy) : stored;
             });
             event.directory = directory.toString();
@@ -115,7 +117,7 @@ public final class LlamaModel implements AutoCloseable {
 
     /**
      * A model of the right sizes and no values, for rehearsing a step on a device that only counts memory. Weights that
-     * {@link #load} would leave mapped are made like the others, in {@link LlamaConfig#dtype}.
+     * {@link #load} would leave mapped are made like the others, as of {@link LlamaConfig#dtype}.
      */
     public static LlamaModel plan(LlamaConfig config, LoadOptions options, Device device) {
         return makeWithoutFiles(
@@ -139,13 +141,14 @@ public final class LlamaModel implements AutoCloseable {
     }
 
     /**
-     * A frozen model of random weights, kept as a checkpoint's in {@link LlamaConfig#dtype} would be: for measuring.
+     * A frozen model of random weights, made on the device and kept as a checkpoint's in {@link LlamaConfig#dtype} would be:
+     * for measuring.
      *
-     * @param seed the same seed gives the same weights on every machine
+     * @param seed the same seed gives the same weights on every machine, but for their rounding
      */
-    public static LlamaModel synthetic(LlamaConfig config, LoadOptions options, long seed, CpuDevice device) {
+    public static LlamaModel synthetic(LlamaConfig config, LoadOptions options, long seed, Device device) {
         return makeWithoutFiles(
-                config, device, (memory, mapped) -> new SyntheticWeights(config, options, seed, device, memory));
+                config, device, (memory, mapped) -> new SyntheticWeights(config, options, seed, memory));
     }
 
     private static LlamaModel makeWithoutFiles(LlamaConfig config, Device device, Opening opening) {
@@ -210,20 +213,25 @@ public final class LlamaModel implements AutoCloseable {
      * @param checkpointing whether each block is computed again on the way back instead of kept; without anything to
      *     train no block is kept either way
      * @return [T, C]
+     * @throws UnsupportedOperationException if blocks' inputs are to be offloaded from a device that has no memory of its own
      * @throws IndexOutOfBoundsException naming the position, if an id is not in the vocabulary
      * @throws IllegalArgumentException if a document is too long
      */
-    public Tensor forward(Tape tape, Tensor ids, Sequences sequences, StepKey step, boolean checkpointing) {
+    public Tensor forward(Tape tape, Tensor ids, Sequences sequences, StepKey step, Checkpointing checkpointing) {
         LlamaLayer.Pass pass = new LlamaLayer.Pass(sequences, step, table(sequences.longest()));
         int heads = config.numAttentionHeads();
         int kvHeads = config.numKeyValueHeads();
         LlamaLayer.Attending attending = (inner, q, k, v) -> Attention.apply(inner, q, k, v, sequences, heads, kvHeads);
-        boolean again = checkpointing || tape.leaves().list().isEmpty();
+        boolean frozen = tape.leaves().list().isEmpty();
+        OffloadedCheckpoints offloaded = new OffloadedCheckpoints(tape);
         Tensor x = Embedding.apply(tape, ids, embedding); // [T, C]
         for (LlamaLayer layer : layers) {
-            x = again
-                    ? Checkpoint.apply(tape, x, (inner, input) -> layer.forward(inner, input, pass, attending))
-                    : layer.forward(tape, x, pass, attending);
+            BiFunction<Tape, Tensor, Tensor> block = (inner, input) -> layer.forward(inner, input, pass, attending);
+            x = switch (frozen ? Checkpointing.BLOCKS : checkpointing) {
+                case NONE -> block.apply(tape, x);
+                case BLOCKS -> Checkpoint.apply(tape, x, block);
+                case OFFLOADED -> offloaded.apply(x, block);
+            };
         }
         return RmsNorm.apply(tape, x, norm, (float) config.rmsNormEps());
     }
@@ -247,7 +255,7 @@ public final class LlamaModel implements AutoCloseable {
             Tensor targets,
             float scale,
             StepKey step,
-            boolean checkpointing) {
+            Checkpointing checkpointing) {
         Tensor x = forward(tape, ids, sequences, step, checkpointing); // [T, C]
         return LinearCrossEntropy.apply(tape, x, head, rows, targets, scale);
     }

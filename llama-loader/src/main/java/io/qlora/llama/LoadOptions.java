@@ -3,8 +3,9 @@ package io.qlora.llama;
 import java.util.Objects;
 
 /**
- * What to make of the weights of a model while it is loaded. The embedding, the output head and the normalisations are
- * always taken as they are stored.
+ * What to make of the weights of a model while it is loaded. The embedding and the output head are never quantised, the
+ * normalisations always float32. What is not quantised is kept as it is stored on a processor, and on a card in the type of
+ * its activations: bfloat16, as the reference has it.
  *
  * @param quantization what becomes of the blocks' linears; default NF4
  * @param doubleQuant whether NF4's scales are quantised to 8 bits themselves; default true
@@ -17,7 +18,7 @@ public record LoadOptions(Quantization quantization, boolean doubleQuant, boolea
     public enum Quantization {
         /** 4-bit NormalFloat in blocks of 64. A checkpoint of bitsandbytes, which is that already, is taken as it is. */
         NF4,
-        /** It stays mapped, in the type it is stored in. */
+        /** It is not quantised; on a processor it stays mapped. */
         NONE
     }
 

@@ -1,12 +1,12 @@
 package io.qlora.llama;
 
-import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.safetensors.MalformedFileException;
 import io.qlora.engine.safetensors.MappedTensor;
 import io.qlora.engine.safetensors.SafetensorsFile;
 import io.qlora.engine.safetensors.ShardedSafetensors;
 import io.qlora.engine.safetensors.TensorEntry;
 import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.Device;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
@@ -72,7 +72,7 @@ final class ModelFiles implements AutoCloseable {
     }
 
     /** Maps a tensor of the model. */
-    MappedTensor map(Layout.Spec spec, CpuDevice device) throws IOException {
+    MappedTensor map(Layout.Spec spec, Device device) throws IOException {
         return file(spec).map(spec.name(), device);
     }
 

@@ -5,6 +5,7 @@ import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.safetensors.JsonFiles;
 import io.qlora.engine.safetensors.SafetensorsWriter;
 import io.qlora.engine.safetensors.ShardedSafetensors;
+import io.qlora.engine.scalar.Floats;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Tensor;
 import java.io.IOException;
@@ -52,21 +53,12 @@ final class ModelWriter implements AutoCloseable {
         float[] values = weight.toFloats();
         short[] bits = new short[values.length];
         for (int i = 0; i < bits.length; i++) {
-            bits[i] = bfloat16(values[i]);
+            bits[i] = Floats.bfloat16(values[i]);
         }
         rounded = new ModelMemory(weight.device());
         Tensor tensor = rounded.empty(dtype, weight.shape().dims());
         weight.device().write(MemorySegment.ofArray(bits), tensor);
         return tensor;
-    }
-
-    /** The nearest bfloat16, of two the even one; a NaN stays one, though rounding its bits might carry it to infinity. */
-    static short bfloat16(float value) {
-        int bits = Float.floatToRawIntBits(value);
-        if (Float.isNaN(value)) {
-            return (short) ((bits >>> 16) | 0x40);
-        }
-        return (short) ((bits + 0x7FFF + (bits >>> 16 & 1)) >>> 16);
     }
 
     @Override

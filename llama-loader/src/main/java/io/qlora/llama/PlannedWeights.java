@@ -27,7 +27,8 @@ final class PlannedWeights implements WeightSource {
 
     @Override
     public DenseWeight table(Layout.Spec spec) {
-        return new DenseWeight(memory.empty(config.dtype(), spec.out(), spec.in()));
+        return new DenseWeight(
+                memory.empty(StoredTensors.dense(config.dtype(), memory.device()), spec.out(), spec.in()));
     }
 
     @Override

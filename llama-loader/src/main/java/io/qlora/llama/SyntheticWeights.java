@@ -1,40 +1,39 @@
 package io.qlora.llama;
 
-import io.qlora.engine.cpu.CpuDevice;
+import io.qlora.engine.memory.BumpPool;
 import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.ops.Uniform;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.DenseWeight;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.engine.tensor.Weight;
 import io.qlora.nf4.Nf4;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
-import java.util.SplittableRandom;
 
 /**
  * Frozen random weights in the form that a checkpoint's would have: for measuring a step of a model that nobody needs to
- * download. Uniform with the standard deviation of {@link LlamaConfig#initializerRange}; linears are quantised one by one.
+ * download. Uniform with the standard deviation of {@link LlamaConfig#initializerRange}; made where they are needed, linears
+ * quantised one by one.
  */
 final class SyntheticWeights implements WeightSource {
 
-    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
-    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED;
-    private static final int PIECE = 1 << 16; // elements a task, each from a generator of its own
+    private static final long PASSING = 64L << 20; // bytes, at least
 
     private final LlamaConfig config;
     private final LoadOptions options;
     private final long seed;
-    private final CpuDevice device;
     private final ModelMemory memory;
-    private long tensors;
+    private final BumpPool passing; // for weights that are quantised
+    private final DType dtype;
+    private int tensors;
 
-    SyntheticWeights(LlamaConfig config, LoadOptions options, long seed, CpuDevice device, ModelMemory memory) {
+    SyntheticWeights(LlamaConfig config, LoadOptions options, long seed, ModelMemory memory) {
         this.config = config;
         this.options = options;
         this.seed = seed;
-        this.device = device;
         this.memory = memory;
+        this.passing = new BumpPool(memory.device(), PASSING);
+        this.dtype = StoredTensors.dense(config.dtype(), memory.device());
     }
 
     @Override
@@ -44,7 +43,7 @@ final class SyntheticWeights implements WeightSource {
 
     @Override
     public DenseWeight table(Layout.Spec spec) {
-        return new DenseWeight(fill(memory.empty(config.dtype(), spec.out(), spec.in())));
+        return new DenseWeight(fill(memory.empty(dtype, spec.out(), spec.in())));
     }
 
     @Override
@@ -52,10 +51,11 @@ final class SyntheticWeights implements WeightSource {
         if (options.quantization() == LoadOptions.Quantization.NONE) {
             return table(spec);
         }
-        try (ModelMemory passing = new ModelMemory(device)) {
-            Tensor values = fill(passing.empty(config.dtype(), spec.out(), spec.in()));
-            return Nf4.quantize(values, options.doubleQuant(), memory, device);
-        }
+        BumpPool.Mark mark = passing.mark();
+        Tensor values = fill(passing.empty(dtype, spec.shape()));
+        Weight weight = Nf4.quantize(values, options.doubleQuant(), memory, memory.device());
+        passing.release(mark);
+        return weight;
     }
 
     @Override
@@ -66,26 +66,12 @@ final class SyntheticWeights implements WeightSource {
     }
 
     private Tensor fill(Tensor tensor) {
-        long first = seed + (tensors++ << 32);
         float bound = (float) (config.initializerRange() * Math.sqrt(3));
-        MemorySegment segment = tensor.segment();
-        boolean wide = tensor.dtype() == DType.F32;
-        device.workers().run(Math.toIntExact(Math.ceilDiv(tensor.size(), PIECE)), task -> {
-            SplittableRandom random = new SplittableRandom(first + task);
-            long end = Math.min(tensor.size(), (task + 1L) * PIECE);
-            for (long i = (long) task * PIECE; i < end; i++) {
-                float value = ((random.nextInt() >> 8) * 0x1p-23f) * bound;
-                if (wide) {
-                    segment.setAtIndex(FLOAT, i, value);
-                } else {
-                    segment.setAtIndex(SHORT, i, narrow(value, tensor.dtype()));
-                }
-            }
-        });
-        return tensor;
+        return Uniform.fill(tensor, bound, seed, tensors++);
     }
 
-    private static short narrow(float value, DType dtype) {
-        return dtype == DType.F16 ? Float.floatToFloat16(value) : (short) (Float.floatToRawIntBits(value) >>> 16);
+    @Override
+    public void close() {
+        passing.close();
     }
 }

@@ -8,7 +8,7 @@ import java.io.IOException;
 import java.util.List;
 
 /** Where the weights of a model come from: files, a random generator, or nowhere, when only their sizes are of interest. */
-interface WeightSource {
+interface WeightSource extends AutoCloseable {
 
     /** Whether the output head is the embedding. */
     boolean tied() throws IOException;
@@ -26,4 +26,8 @@ interface WeightSource {
     default List<Parameter> parameters() {
         return List.of();
     }
+
+    /** Gives back what was needed on the way; the weights stay. */
+    @Override
+    default void close() {}
 }

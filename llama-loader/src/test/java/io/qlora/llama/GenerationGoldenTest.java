@@ -136,7 +136,7 @@ class GenerationGoldenTest {
                             tape.empty(DType.I32, count).set(targets),
                             1f,
                             null,
-                            false)
+                            Checkpointing.NONE)
                     .item();
         }
     }

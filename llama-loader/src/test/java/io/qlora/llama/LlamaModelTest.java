@@ -13,6 +13,7 @@ import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.PlanningDevice;
 import io.qlora.engine.memory.StepMemory;
 import io.qlora.engine.ops.Sequences;
+import io.qlora.engine.scalar.Floats;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.Tensor;
@@ -49,7 +50,7 @@ class LlamaModelTest {
 
     private static Tensor hidden(LlamaModel model, Tape tape, int[] ids, int... lengths) {
         Sequences sequences = Sequences.of(tape.memory().activations(), 0, lengths);
-        return model.forward(tape, tape.empty(DType.I32, ids.length).set(ids), sequences, null, false);
+        return model.forward(tape, tape.empty(DType.I32, ids.length).set(ids), sequences, null, Checkpointing.NONE);
     }
 
     @Test
@@ -214,14 +215,14 @@ class LlamaModelTest {
 
     @Test
     void roundingToBfloat16IsToTheNearestEvenAndKeepsNaN() {
-        assertEquals((short) 0x3F80, ModelWriter.bfloat16(1f));
-        assertEquals((short) 0x3F80, ModelWriter.bfloat16(Float.intBitsToFloat(0x3F808000)), "a tie, to even");
-        assertEquals((short) 0x3F82, ModelWriter.bfloat16(Float.intBitsToFloat(0x3F818000)), "a tie, to even");
-        assertEquals((short) 0x3F81, ModelWriter.bfloat16(Float.intBitsToFloat(0x3F808001)));
-        assertEquals((short) 0xBF81, ModelWriter.bfloat16(Float.intBitsToFloat(0xBF808001)));
-        assertEquals((short) 0x7F80, ModelWriter.bfloat16(Float.MAX_VALUE));
-        assertEquals((short) 0x7FFF, ModelWriter.bfloat16(Float.intBitsToFloat(0x7FFFFFFF)));
-        assertEquals((short) 0x7FC0, ModelWriter.bfloat16(Float.intBitsToFloat(0x7F800001)));
+        assertEquals((short) 0x3F80, Floats.bfloat16(1f));
+        assertEquals((short) 0x3F80, Floats.bfloat16(Float.intBitsToFloat(0x3F808000)), "a tie, to even");
+        assertEquals((short) 0x3F82, Floats.bfloat16(Float.intBitsToFloat(0x3F818000)), "a tie, to even");
+        assertEquals((short) 0x3F81, Floats.bfloat16(Float.intBitsToFloat(0x3F808001)));
+        assertEquals((short) 0xBF81, Floats.bfloat16(Float.intBitsToFloat(0xBF808001)));
+        assertEquals((short) 0x7F80, Floats.bfloat16(Float.MAX_VALUE));
+        assertEquals((short) 0x7FFF, Floats.bfloat16(Float.intBitsToFloat(0x7FFFFFFF)));
+        assertEquals((short) 0x7FC0, Floats.bfloat16(Float.intBitsToFloat(0x7F800001)));
     }
 
     @Test
@@ -256,7 +257,7 @@ class LlamaModelTest {
                     tape.empty(DType.I32, 5).set(new int[5]),
                     0.2f,
                     null,
-                    checkpointing);
+                    checkpointing ? Checkpointing.BLOCKS : Checkpointing.NONE);
             tape.backward(loss);
             return new Footprint(memory.activations().peak(), memory.gradients().peak(), model.weightBytes());
         }

@@ -57,7 +57,7 @@ class ModelGradientTest {
                     tape.empty(DType.I32, rows.length).set(targets),
                     1f,
                     null,
-                    checkpointing);
+                    checkpointing ? Checkpointing.BLOCKS : Checkpointing.NONE);
             float value = loss.item();
             tape.backward(loss);
             return value;
@@ -168,7 +168,7 @@ class ModelGradientTest {
                         tape.empty(DType.I32, 1).set(7),
                         1f,
                         null,
-                        false);
+                        Checkpointing.NONE);
                 tape.backward(loss);
             }
             Tensor gradient = model.parameters().list().getFirst().gradient(); // of the embedding

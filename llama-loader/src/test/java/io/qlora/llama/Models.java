@@ -70,7 +70,8 @@ final class Models {
         try (StepMemory memory = new StepMemory(model.device());
                 Tape tape = Tape.inference(memory)) {
             Sequences sequences = Sequences.of(memory.activations(), 0, ids.length);
-            Tensor x = model.forward(tape, tape.empty(DType.I32, ids.length).set(ids), sequences, null, false);
+            Tensor x = model.forward(
+                    tape, tape.empty(DType.I32, ids.length).set(ids), sequences, null, Checkpointing.NONE);
             return model.logits(tape, x).toFloats();
         }
     }

@@ -28,6 +28,7 @@ public final class LoraAdapter {
     private final LoraConfig config;
     private final Targets targets;
     private final ModelMemory memory;
+    private final Tensor values; // F32 [n]: A, then B, of each layer
     private final List<LoraLayer> layers = new ArrayList<>();
     private Parameters parameters;
 
@@ -35,16 +36,29 @@ public final class LoraAdapter {
         this.config = config;
         this.targets = targets;
         this.memory = memory;
+        long size = 0;
+        for (int site : targets.sites()) {
+            AdaptableLinear linear = targets.linears().get(site);
+            size += config.rank(linear.name())
+                    * ((long) linear.weight().in() + linear.weight().out());
+        }
+        this.values = memory.empty(DType.F32, size);
+        long from = 0;
         for (int site : targets.sites()) {
             AdaptableLinear linear = targets.linears().get(site);
             Weight base = linear.weight();
             int rank = config.rank(linear.name());
-            LoraLinear.LowRank matrices = new LoraLinear.LowRank(
-                    memory.empty(DType.F32, rank, base.in()),
-                    memory.empty(DType.F32, base.out(), rank),
-                    config.scale(linear.name()));
+            Tensor a = part(values, from, rank, base.in());
+            Tensor b = part(values, from + a.size(), base.out(), rank);
+            from += a.size() + b.size();
+            LoraLinear.LowRank matrices = new LoraLinear.LowRank(a, b, config.scale(linear.name()));
             layers.add(new LoraLayer(linear, matrices, (float) config.loraDropout(), site));
         }
+    }
+
+    /** A matrix of a run of them that begins at element {@code from}. */
+    private static Tensor part(Tensor run, long from, long rows, long cols) {
+        return run.rows(from, from + rows * cols).reshape(rows, cols);
     }
 
     /**
@@ -126,12 +140,18 @@ public final class LoraAdapter {
     /** What is trained: A, then B, of each linear in the model's order, under their names in files. */
     public Parameters parameters() {
         if (parameters == null) { // the gradients' memory is for those who train
+            Tensor gradients = memory.zeros(DType.F32, values.size());
             List<Parameter> list = new ArrayList<>();
+            long from = 0;
             for (LoraLayer layer : layers) {
-                list.add(Parameter.of(layer.nameOfA(), layer.matrices().a(), memory));
-                list.add(Parameter.of(layer.nameOfB(), layer.matrices().b(), memory));
+                Tensor a = layer.matrices().a();
+                Tensor b = layer.matrices().b();
+                list.add(new Parameter(layer.nameOfA(), a, part(gradients, from, a.length(), a.cols())));
+                from += a.size();
+                list.add(new Parameter(layer.nameOfB(), b, part(gradients, from, b.length(), b.cols())));
+                from += b.size();
             }
-            parameters = new Parameters(list);
+            parameters = new Parameters(list, new Parameters.Run(values, gradients));
         }
         return parameters;
     }

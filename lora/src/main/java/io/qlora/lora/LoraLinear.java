@@ -26,7 +26,8 @@ import java.util.List;
  * </pre>
  *
  * Saves x, which its caller holds anyway, and u: 4·T·R bytes in float32. The dropout's mask is drawn again on the way
- * back. W has no gradient.
+ * back. W has no gradient. Where activations are bfloat16 so are u and v: they are operands of products, which round them
+ * to that in any case. A, B and their gradients are float32 always.
  */
 public final class LoraLinear {
 
@@ -98,7 +99,7 @@ public final class LoraLinear {
      * @throws IllegalArgumentException if shapes do not fit, or {@code w} is trainable
      */
     public static Tensor apply(Tape tape, Tensor x, Weight w, LowRank adapter, Dropout.Mask mask, Sequences sequences) {
-        Shapes.matrix(x, x.dtype(), -1, w.in(), "LoraLinear", "x");
+        Shapes.activation(x, -1, w.in(), "LoraLinear", "x");
         Shapes.matrix(adapter.a, DType.F32, -1, w.in(), "LoraLinear", "A");
         Shapes.matrix(adapter.b, DType.F32, w.out(), -1, "LoraLinear", "B");
         boolean frozen = !(w instanceof DenseWeight dense && tape.tracks(dense.tensor()));

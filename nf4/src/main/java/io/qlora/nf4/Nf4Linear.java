@@ -4,7 +4,6 @@ import io.qlora.engine.autograd.Backward;
 import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.autograd.Gradients;
 import io.qlora.engine.autograd.Tape;
-import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.engine.tensor.Shapes;
 import io.qlora.engine.tensor.Tensor;
@@ -24,7 +23,7 @@ public final class Nf4Linear {
 
     private Nf4Linear() {}
 
-    /** What a backend provides. Shapes: x, dx [T, in]; w [out, in]; y, dy [T, out]; all float32. */
+    /** What a backend provides. Shapes: x, dx [T, in]; w [out, in]; y, dy [T, out]; all of activations. */
     public interface Kernel {
         void forward(Tensor x, Nf4Weight w, Tensor y);
 
@@ -39,8 +38,8 @@ public final class Nf4Linear {
      * @return [T, out]
      */
     public static Tensor apply(Tape tape, Tensor x, Nf4Weight w) {
-        Shapes.matrix(x, DType.F32, -1, w.in(), "Nf4Linear", "x");
-        Tensor y = tape.empty(DType.F32, x.rows(), w.out()); // [T, out]
+        Shapes.activation(x, -1, w.in(), "Nf4Linear", "x");
+        Tensor y = tape.empty(x.dtype(), x.rows(), w.out()); // [T, out]
         x.device().kernel(Kernel.class).forward(x, w, y);
         return tape.record(y, List.of(x), new Saved(x, w));
     }

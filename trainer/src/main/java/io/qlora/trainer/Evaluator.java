@@ -3,6 +3,8 @@ package io.qlora.trainer;
 import io.qlora.engine.autograd.Parameters;
 import io.qlora.engine.autograd.Tape;
 import io.qlora.engine.memory.StepMemory;
+import io.qlora.engine.tensor.Tensor;
+import io.qlora.llama.Checkpointing;
 import io.qlora.llama.LlamaModel;
 import io.qlora.trainer.data.Batches;
 import io.qlora.trainer.data.DataSet;
@@ -60,8 +62,7 @@ public final class Evaluator {
             }
             try (Tape tape = Tape.inference(memory)) {
                 MicroBatch batch = MicroBatch.of(memory.activations(), part, 0);
-                sum += model.loss(tape, batch.ids(), batch.sequences(), batch.rows(), batch.targets(), 1f, null, false)
-                        .item();
+                sum += loss(tape, batch).item();
             }
         }
         double seconds = (System.nanoTime() - start) * 1e-9;
@@ -70,6 +71,11 @@ public final class Evaluator {
         event.targets = evaluation.targets();
         event.commit();
         return Optional.of(evaluation);
+    }
+
+    private Tensor loss(Tape tape, MicroBatch batch) {
+        return model.loss(
+                tape, batch.ids(), batch.sequences(), batch.rows(), batch.targets(), 1f, null, Checkpointing.NONE);
     }
 
     /** What made an evaluation not finite. */

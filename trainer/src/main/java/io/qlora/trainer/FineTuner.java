@@ -3,6 +3,7 @@ package io.qlora.trainer;
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
+import io.qlora.engine.tensor.Device;
 import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LlamaTokenizer;
 import io.qlora.llama.LoadOptions;
@@ -27,13 +28,15 @@ import java.util.Objects;
  * }</pre>
  *
  * Unless told otherwise the model's linears are quantised to NF4 with double quantisation while they are read, and every
- * one of them is given a LoRA adapter of rank 8. All memory is given back on {@link #close}. One thread at a time; several
- * fine-tuners may work in one JVM.
+ * one of them is given a LoRA adapter of rank 8, on the processor. All memory is given back on {@link #close}; a device that
+ * was given stays open, and is its owner's to close afterwards. One thread at a time, on a card the one that opened it;
+ * several fine-tuners may work in one JVM.
  */
 public final class FineTuner implements AutoCloseable {
 
     private final Path directory;
-    private final CpuDevice device;
+    private final Device device;
+    private final boolean own; // whether the device goes with this
     private final LlamaModel model;
     private final LlamaTokenizer tokenizer;
     private final ModelMemory memory; // of the adapter
@@ -41,7 +44,8 @@ public final class FineTuner implements AutoCloseable {
 
     private FineTuner(Builder builder) throws IOException {
         this.directory = builder.model;
-        CpuDevice opened = new CpuDevice(builder.threads);
+        this.own = builder.device == null;
+        Device opened = own ? new CpuDevice(builder.threads) : builder.device;
         LlamaModel loaded = null;
         LlamaTokenizer words = null;
         ModelMemory adapters = null;
@@ -54,7 +58,7 @@ public final class FineTuner implements AutoCloseable {
                     : LoraAdapter.load(builder.adapter, loaded.linears(), adapters);
             adapter.attach();
         } catch (IOException | RuntimeException | Error e) {
-            closeAll(adapters, words, loaded, opened);
+            closeAll(adapters, words, loaded, own ? opened : null);
             throw e;
         }
         this.device = opened;
@@ -63,7 +67,7 @@ public final class FineTuner implements AutoCloseable {
         this.memory = adapters;
     }
 
-    private static void closeAll(ModelMemory adapters, LlamaTokenizer words, LlamaModel model, CpuDevice device) {
+    private static void closeAll(ModelMemory adapters, LlamaTokenizer words, LlamaModel model, Device device) {
         if (adapters != null) {
             adapters.close();
         }
@@ -73,7 +77,9 @@ public final class FineTuner implements AutoCloseable {
         if (model != null) {
             model.close();
         }
-        device.close();
+        if (device != null) {
+            device.close();
+        }
     }
 
     /**
@@ -99,7 +105,7 @@ public final class FineTuner implements AutoCloseable {
     }
 
     /** Where it computes. */
-    public CpuDevice device() {
+    public Device device() {
         return device;
     }
 
@@ -165,7 +171,7 @@ public final class FineTuner implements AutoCloseable {
     @Override
     public void close() {
         adapter.detach();
-        closeAll(memory, tokenizer, model, device);
+        closeAll(memory, tokenizer, model, own ? device : null);
     }
 
     /** Describes a fine-tuner. */
@@ -175,6 +181,7 @@ public final class FineTuner implements AutoCloseable {
         private LoadOptions options = LoadOptions.defaults();
         private LoraConfig lora = LoraConfig.builder().build();
         private Path adapter;
+        private Device device;
         private int threads = Runtime.getRuntime().availableProcessors();
         private long seed = 42;
 
@@ -200,7 +207,13 @@ public final class FineTuner implements AutoCloseable {
             return this;
         }
 
-        /** How many threads compute; default all processors. */
+        /** Where to compute; default, and null, the processor. It stays open when the fine-tuner closes. */
+        public Builder device(Device value) {
+            device = value;
+            return this;
+        }
+
+        /** How many threads compute, where no device is given; default all processors. */
         public Builder threads(int value) {
             threads = value;
             return this;

@@ -12,6 +12,7 @@ import io.qlora.engine.tensor.DenseWeight;
 import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.engine.tensor.Weight;
+import io.qlora.llama.Checkpointing;
 import io.qlora.llama.LlamaModel;
 import io.qlora.nf4.WeightLinear;
 import io.qlora.trainer.data.Document;
@@ -25,6 +26,8 @@ import java.util.List;
  * with every linear looked at on the way.
  */
 final class FiniteProbe {
+
+    private static final long PIECE = 1L << 20; // elements read at a time
 
     private final LlamaModel model;
     private final Parameters parameters;
@@ -81,8 +84,8 @@ final class FiniteProbe {
         }
         try (Tape tape = Tape.inference(memory)) {
             MicroBatch batch = MicroBatch.of(memory.activations(), documents, first);
-            Tensor loss =
-                    model.loss(tape, batch.ids(), batch.sequences(), batch.rows(), batch.targets(), 1f, key, false);
+            Tensor loss = model.loss(
+                    tape, batch.ids(), batch.sequences(), batch.rows(), batch.targets(), 1f, key, Checkpointing.NONE);
             if (found == null && !finite(loss)) {
                 found = finite(model.head()) ? "the logits" : "the weight of the output head";
             }
@@ -119,24 +122,22 @@ final class FiniteProbe {
         };
     }
 
-    /** Whether all of a tensor of floats is; row by row, so that a large one is never copied whole. */
+    /** Whether all of a tensor of floats is; a piece at a time, so that a large one is never copied whole. */
     static boolean finite(Tensor tensor) {
-        if (tensor.shape().rank() < 2) {
-            return finiteRow(tensor);
-        }
-        for (long row = 0; row < tensor.length(); row++) {
-            if (!finiteRow(tensor.rows(row, row + 1))) {
+        Tensor flat = tensor.reshape(tensor.size());
+        for (long from = 0; from < flat.size(); from += PIECE) {
+            if (!finitePiece(flat.rows(from, Math.min(flat.size(), from + PIECE)))) {
                 return false;
             }
         }
         return true;
     }
 
-    private static boolean finiteRow(Tensor row) {
-        MemorySegment bytes = MemorySegment.ofArray(new byte[Math.toIntExact(row.byteSize())]);
-        row.device().read(row, bytes);
-        for (long i = 0; i < row.size(); i++) {
-            boolean finite = switch (row.dtype()) {
+    private static boolean finitePiece(Tensor piece) {
+        MemorySegment bytes = MemorySegment.ofArray(new byte[Math.toIntExact(piece.byteSize())]);
+        piece.device().read(piece, bytes);
+        for (long i = 0; i < piece.size(); i++) {
+            boolean finite = switch (piece.dtype()) {
                 case F32 -> Float.isFinite(bytes.getAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i));
                 case BF16 -> Float.isFinite(Float.intBitsToFloat(bits(bytes, i) << 16));
                 case F16 -> Float.isFinite(Float.float16ToFloat(bits(bytes, i)));

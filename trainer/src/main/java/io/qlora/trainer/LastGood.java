@@ -1,6 +1,5 @@
 package io.qlora.trainer;
 
-import io.qlora.engine.autograd.Parameter;
 import io.qlora.engine.autograd.Parameters;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.tensor.DType;
@@ -14,7 +13,7 @@ import java.util.List;
  */
 final class LastGood {
 
-    private final Parameters parameters;
+    private final List<Tensor> values;
     private final List<Tensor> copies = new ArrayList<>();
     private boolean kept;
 
@@ -24,17 +23,16 @@ final class LastGood {
      * @param memory for the copies
      */
     LastGood(Parameters parameters, ModelMemory memory) {
-        this.parameters = parameters;
-        for (Parameter parameter : parameters) {
-            copies.add(memory.empty(DType.F32, parameter.value().shape().dims()));
+        this.values = parameters.values();
+        for (Tensor value : values) {
+            copies.add(memory.empty(DType.F32, value.shape().dims()));
         }
     }
 
     /** Keeps the parameters as they are. */
     void keep() {
         for (int i = 0; i < copies.size(); i++) {
-            Tensor value = parameters.list().get(i).value();
-            value.device().copy(value, copies.get(i));
+            values.get(i).device().copy(values.get(i), copies.get(i));
         }
         kept = true;
     }
@@ -45,8 +43,7 @@ final class LastGood {
             return false;
         }
         for (int i = 0; i < copies.size(); i++) {
-            Tensor value = parameters.list().get(i).value();
-            value.device().copy(copies.get(i), value);
+            values.get(i).device().copy(copies.get(i), values.get(i));
         }
         kept = false;
         return true;

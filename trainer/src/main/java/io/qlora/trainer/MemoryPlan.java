@@ -3,7 +3,10 @@ package io.qlora.trainer;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.PlanningDevice;
 import io.qlora.engine.memory.StepMemory;
+import io.qlora.engine.nn.AdaptableLinear;
 import io.qlora.engine.optim.AdamW;
+import io.qlora.engine.tensor.Device;
+import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaModel;
 import io.qlora.lora.LoraAdapter;
@@ -17,25 +20,34 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * What a run will take of the machine's memory, in bytes. Not estimated: the run's own largest step is rehearsed on a
- * device that computes nothing and counts.
+ * What a run will take, in bytes: on a processor all of it of the machine's memory, on a card most of it of the card's. Not
+ * estimated: the run's own largest step is rehearsed on a device that computes nothing and counts.
  *
+ * @param device where it runs, as in reports
  * @param weights the model's, as they are kept
  * @param adapter its parameters, their gradients, and the parameters before the last step
  * @param optimizer AdamW's two moments
  * @param activations activations, what is saved for the way back, and their gradients, in the largest micro-batch
- * @param jvm a share for the JVM itself: code, heap, threads, packed panels
- * @param available what the machine has free, or a container's limit leaves
+ * @param reserve of a card's memory: for the kernels' code, what libraries take, and the largest weight decoded; 0 on a
+ *     processor
+ * @param offloaded what of the activations waits in the machine's memory; 0 on a processor
+ * @param jvm a share of the machine's memory for the JVM itself: code, heap, threads, packed panels, buffers of copies
+ * @param available what the device has free: on a processor the machine, or what a container's limit leaves
+ * @param machine what the machine has free
  * @param trainable number of adapter parameters
  * @param modelParameters number of parameters of the model
  */
 public record MemoryPlan(
+        String device,
         long weights,
         long adapter,
         long optimizer,
         long activations,
+        long reserve,
+        long offloaded,
         long jvm,
         long available,
+        long machine,
         long trainable,
         long modelParameters) {
 
@@ -45,14 +57,21 @@ public record MemoryPlan(
     /** What is added for each thread: its stack, its packed panels. */
     private static final long THREAD = 12L << 20;
 
+    /** What copies to a card go through. */
+    private static final long STAGING = 32L << 20;
+
+    private static final long RESERVE = 256L << 20;
+
     /** How many steps are looked at for the largest; for the rest of a longer run the longest documents stand. */
     private static final int MOST_STEPS = 1 << 20;
 
     /** The plan of a run. */
-    static MemoryPlan of(LlamaConfig config, RunOptions options, DataSet train, DataSet eval) {
+    static MemoryPlan of(LlamaConfig config, RunOptions options, Device target, DataSet train, DataSet eval) {
         TrainingConfig training = options.training();
-        PlanningDevice device = new PlanningDevice();
-        try (LlamaModel model = LlamaModel.plan(config, options.load(), device);
+        boolean card = target != null && !target.onHost();
+        long machine = SystemMemory.available();
+        try (PlanningDevice device = new PlanningDevice(target);
+                LlamaModel model = LlamaModel.plan(config, options.load(), device);
                 ModelMemory adapters = new ModelMemory(device);
                 ModelMemory moments = new ModelMemory(device);
                 StepMemory memory = new StepMemory(device)) {
@@ -67,12 +86,16 @@ public record MemoryPlan(
                 new Evaluator(model, memory, training.batchSize()).evaluate(longest(eval, training.batchSize()));
             }
             return new MemoryPlan(
+                    target == null ? "cpu" : target.name(),
                     model.weightBytes(),
                     adapters.bytes(),
                     moments.bytes(),
                     memory.capacity(),
-                    JVM + options.threads() * THREAD,
-                    SystemMemory.available(),
+                    card ? RESERVE + target.decodingBytes(largestEncoded(model)) : 0,
+                    memory.hostCapacity(),
+                    JVM + (card ? THREAD + STAGING : options.threads() * THREAD),
+                    card ? target.memory().map(Device.Memory::free).orElse(machine) : machine,
+                    machine,
                     adapter.parameters().size(),
                     parameters(model));
         }
@@ -88,6 +111,16 @@ public record MemoryPlan(
                         .mapToLong(linear ->
                                 (long) linear.weight().out() * linear.weight().in())
                         .sum();
+    }
+
+    /** Elements of the largest weight in 4 bits. */
+    private static long largestEncoded(LlamaModel model) {
+        return model.linears().stream()
+                .map(AdaptableLinear::weight)
+                .filter(Nf4Weight.class::isInstance)
+                .mapToLong(weight -> (long) weight.out() * weight.in())
+                .max()
+                .orElse(0);
     }
 
     /** The micro-batches of the run with most tokens, and with most targets. */
@@ -125,19 +158,34 @@ public record MemoryPlan(
                 .toList());
     }
 
-    /** All of it. */
+    /** All that it takes of the memory of the device it runs on: on a processor simply all. */
     public long total() {
-        return weights + adapter + optimizer + activations + jvm;
+        long tensors = weights + adapter + optimizer + activations;
+        return onCard() ? tensors + reserve : tensors + jvm;
     }
 
-    /** Whether the machine has that much. */
+    /** What it takes of the machine's memory beside a card's; 0 on a processor, where that is {@link #total}. */
+    public long beside() {
+        return onCard() ? offloaded + jvm : 0;
+    }
+
+    /** Whether it runs on a device with memory of its own. */
+    public boolean onCard() {
+        return reserve > 0;
+    }
+
+    /** Whether there is that much. */
     public boolean fits() {
-        return total() <= available;
+        return total() <= available && beside() <= machine;
     }
 
     /** The option that would save most, in words; for a plan that does not fit. */
     public String wayOut(RunOptions options) {
         boolean checkpointing = options.training().gradientCheckpointing();
+        if (beside() > machine) {
+            String why = "it is the machine's own memory that does not suffice, " + (machine >> 20) + " MiB: ";
+            return why + (offloaded > 0 ? "leave out --offload-activations" : "end other programs");
+        }
         if (activations < weights && options.load().quantization() == io.qlora.llama.LoadOptions.Quantization.NONE) {
             return "--quantization nf4 keeps the linears in 4 bits";
         }
@@ -146,6 +194,9 @@ public record MemoryPlan(
         }
         if (activations >= weights && options.training().batchSize() > 1) {
             return "a smaller --per-device-train-batch-size, with more --gradient-accumulation-steps, trains the same";
+        }
+        if (onCard() && checkpointing && !options.training().offloadActivations()) {
+            return "--offload-activations keeps the blocks' inputs in the machine's memory";
         }
         if (activations >= weights) {
             return "a smaller --max-length shortens the longest documents";

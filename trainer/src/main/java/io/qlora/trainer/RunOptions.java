@@ -19,7 +19,7 @@ import java.util.Objects;
  * @param lora what adapter to train
  * @param load how the weights are kept
  * @param training how to train
- * @param threads how many compute
+ * @param threads how many compute, on the processor
  * @param resumeFromCheckpoint directory of a checkpoint, {@link #LATEST}, or null for a new run
  */
 public record RunOptions(

@@ -40,8 +40,10 @@ public final class Trainer implements AutoCloseable {
      * A trainer whose optimizer has done no step.
      *
      * @param parameters what is trained
+     * @throws IllegalArgumentException if the configuration asks for what the model's device cannot do
      */
     public Trainer(LlamaModel model, Parameters parameters, TrainingConfig config) {
+        config.requireOn(model.device());
         this.model = model;
         this.parameters = parameters;
         this.config = config;

@@ -1,6 +1,8 @@
 package io.qlora.trainer;
 
 import io.qlora.engine.optim.LearningRate;
+import io.qlora.engine.tensor.Device;
+import io.qlora.llama.Checkpointing;
 import java.util.Objects;
 
 /**
@@ -17,6 +19,8 @@ import java.util.Objects;
  * @param gradientAccumulationSteps micro-batches in an optimizer step; default 1
  * @param gradientCheckpointing whether activations are recomputed on the way back: a third more work, a fraction of the
  *     memory; default off
+ * @param offloadActivations with {@code gradientCheckpointing} on a card: whether what is kept is in the machine's memory
+ *     instead of the card's; default off
  * @param loggingSteps steps between two reports of the loss; default 10
  * @param evalSteps steps between two evaluations, 0 for one at the start and one at the end; default 0
  * @param saveSteps steps between two checkpoints, 0 for none; default 0
@@ -33,6 +37,7 @@ public record TrainingConfig(
         int batchSize,
         int gradientAccumulationSteps,
         boolean gradientCheckpointing,
+        boolean offloadActivations,
         int loggingSteps,
         int evalSteps,
         int saveSteps,
@@ -58,6 +63,10 @@ public record TrainingConfig(
                 "at most " + Integer.MAX_VALUE / batchSize + ", since a step has --per-device-train-batch-size "
                         + batchSize + " times as many documents",
                 gradientAccumulationSteps);
+        if (offloadActivations && !gradientCheckpointing) {
+            throw new IllegalArgumentException(
+                    "--offload-activations moves what --gradient-checkpointing keeps: give both, or neither");
+        }
         require(loggingSteps >= 1, "logging-steps", "at least 1", loggingSteps);
         require(evalSteps >= 0, "eval-steps", "at least 0", evalSteps);
         require(saveSteps >= 0, "save-steps", "at least 0", saveSteps);
@@ -90,6 +99,28 @@ public record TrainingConfig(
         return Math.multiplyExact(batchSize, gradientAccumulationSteps);
     }
 
+    /** What becomes of the blocks' activations. */
+    public Checkpointing checkpointing() {
+        if (!gradientCheckpointing) {
+            return Checkpointing.NONE;
+        }
+        return offloadActivations ? Checkpointing.OFFLOADED : Checkpointing.BLOCKS;
+    }
+
+    /**
+     * Requires that a run can be done so on {@code device}.
+     *
+     * @param device null stands for a processor
+     * @throws IllegalArgumentException naming the option that cannot be heeded there
+     */
+    void requireOn(Device device) {
+        if (offloadActivations && (device == null || device.onHost())) {
+            throw new IllegalArgumentException(
+                    "--offload-activations moves activations from a card to the machine's memory,"
+                            + " where a processor's are already: leave it out, or train on a card");
+        }
+    }
+
     /** The learning rate over a run of this many steps. */
     public LearningRate schedule(int totalSteps) {
         return LearningRate.of(scheduler, learningRate, warmupRatio, totalSteps);
@@ -108,6 +139,7 @@ public record TrainingConfig(
         private int batchSize = 8;
         private int gradientAccumulationSteps = 1;
         private boolean gradientCheckpointing;
+        private boolean offloadActivations;
         private int loggingSteps = 10;
         private int evalSteps;
         private int saveSteps;
@@ -165,6 +197,11 @@ public record TrainingConfig(
             return this;
         }
 
+        public Builder offloadActivations(boolean value) {
+            offloadActivations = value;
+            return this;
+        }
+
         public Builder loggingSteps(int value) {
             loggingSteps = value;
             return this;
@@ -202,6 +239,7 @@ public record TrainingConfig(
                     batchSize,
                     gradientAccumulationSteps,
                     gradientCheckpointing,
+                    offloadActivations,
                     loggingSteps,
                     evalSteps,
                     saveSteps,

@@ -2,6 +2,8 @@ package io.qlora.trainer;
 
 import io.qlora.engine.files.FileErrors;
 import io.qlora.engine.safetensors.ShardedSafetensors;
+import io.qlora.engine.tensor.Device;
+import io.qlora.engine.tensor.DeviceMemoryException;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaTokenizer;
 import io.qlora.trainer.data.Batches;
@@ -24,8 +26,10 @@ import java.util.stream.Stream;
 public final class TrainingRun {
 
     private static final String METRICS = "metrics.jsonl";
+    private static final long LARGE = 20_000_000; // parameters of a model whose first step takes longer than a warm-up
 
     private final RunOptions options;
+    private final Device device; // null: the processor
     private final LlamaConfig config;
     private final DataSet train;
     private final DataSet eval; // or null
@@ -36,16 +40,18 @@ public final class TrainingRun {
     private volatile Trainer trainer;
     private volatile boolean stopRequested;
 
-    private TrainingRun(RunOptions options, LlamaConfig config, DataSet train, DataSet eval, Path checkpoint)
+    private TrainingRun(
+            RunOptions options, Device device, LlamaConfig config, DataSet train, DataSet eval, Path checkpoint)
             throws IOException {
         this.options = options;
+        this.device = device;
         this.config = config;
         this.train = train;
         this.eval = eval;
         this.identity = new RunIdentity(options, train, totalSteps());
         this.checkpoint = checkpoint;
         this.done = checkpoint == null ? 0 : CheckpointStore.check(checkpoint, identity);
-        this.plan = MemoryPlan.of(config, options, train, eval);
+        this.plan = MemoryPlan.of(config, options, device, train, eval);
     }
 
     /**
@@ -56,6 +62,16 @@ public final class TrainingRun {
      * @throws IOException if model or data cannot be used
      */
     public static TrainingRun prepare(RunOptions options) throws IOException {
+        return prepare(options, null);
+    }
+
+    /**
+     * {@link #prepare(RunOptions)} for a run on this device.
+     *
+     * @param device stays open; null for the processor, {@link RunOptions#threads} of it
+     */
+    public static TrainingRun prepare(RunOptions options, Device device) throws IOException {
+        options.training().requireOn(device);
         Path checkpoint = checkpoint(options);
         requireFree(options.output(), checkpoint);
         LlamaConfig config = LlamaConfig.read(options.model());
@@ -76,7 +92,7 @@ public final class TrainingRun {
             train = parts[0];
             eval = parts[1];
         }
-        return new TrainingRun(options, config, train, eval, checkpoint);
+        return new TrainingRun(options, device, config, train, eval, checkpoint);
     }
 
     private static Path checkpoint(RunOptions options) throws IOException {
@@ -164,17 +180,26 @@ public final class TrainingRun {
      * Loads, trains, saves. A run that is stopped before its first step leaves nothing.
      *
      * @throws NonFiniteException if something is not finite; the last good adapter has then been saved
+     * @throws DeviceMemoryException if a card's memory does not suffice; the adapter before that step has then been saved
      */
     public Trainer.Outcome run(TrainingListener listener) throws IOException {
         createOutput();
-        try (FineTuner tuner = FineTuner.on(options.model())
-                .lora(options.lora())
-                .load(options.load())
-                .threads(options.threads())
-                .seed(options.training().seed())
-                .open()) {
+        try (FineTuner tuner = open()) {
             listener.onLoaded(tuner);
             return run(tuner, listener);
+        }
+    }
+
+    /** Loads the model, a large one while the compiler is at work, too. */
+    private FineTuner open() throws IOException {
+        try (WarmUp _ = plan.modelParameters() < LARGE ? null : WarmUp.begin(device)) {
+            return FineTuner.on(options.model())
+                    .lora(options.lora())
+                    .load(options.load())
+                    .device(device)
+                    .threads(options.threads())
+                    .seed(options.training().seed())
+                    .open();
         }
     }
 
@@ -208,6 +233,13 @@ public final class TrainingRun {
             } catch (NonFiniteException e) {
                 finish(tuner, e.step(), metricsFile);
                 throw e;
+            } catch (DeviceMemoryException e) {
+                long kept = running.optimizer().steps();
+                finish(tuner, kept, metricsFile);
+                throw kept == 0
+                        ? e
+                        : new DeviceMemoryException(
+                                e.getMessage() + "; the adapter is kept as it was after step " + kept, e);
             }
             if (outcome.stopped() && outcome.steps() > done) {
                 checkpoints.save(outcome.steps(), running.optimizer());

@@ -2,11 +2,14 @@ package io.qlora.trainer;
 
 import io.qlora.engine.autograd.Parameters;
 import io.qlora.engine.autograd.Tape;
+import io.qlora.engine.memory.BumpPool;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
 import io.qlora.engine.nn.StepKey;
 import io.qlora.engine.optim.AdamW;
 import io.qlora.engine.optim.GradientNorm;
+import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.Shape;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.llama.LlamaModel;
 import io.qlora.trainer.data.Batches;
@@ -15,7 +18,8 @@ import java.util.List;
 
 /**
  * One optimizer step: forward and backward over each micro-batch, the norm, clipping, the update. The loss is the sum over
- * the target tokens of the whole step divided by their number, so how the step is split changes nothing but memory.
+ * the target tokens of the whole step divided by their number, so how the step is split changes nothing but memory. The
+ * device is waited for once, when losses and norm are read before the update.
  */
 final class TrainingStep {
 
@@ -60,14 +64,12 @@ final class TrainingStep {
     Result run(long step, List<Document> documents, double learningRate) {
         int targets = documents.stream().mapToInt(Document::targetCount).sum();
         int tokens = documents.stream().mapToInt(Document::length).sum();
-        parameters.zeroGradients();
+        float[] found = gradients(documents, 1f / targets, new StepKey(config.seed(), step));
+        float norm = found[found.length - 1];
         double loss = 0;
-        int first = 0;
-        for (List<Document> part : Batches.split(documents, config.batchSize())) {
-            loss += gradients(part, first, 1f / targets, new StepKey(config.seed(), step));
-            first += part.size();
+        for (int part = 0; part < found.length - 1; part++) {
+            loss += found[part];
         }
-        float norm = GradientNorm.of(parameters, memory);
         if (!Double.isFinite(loss) || !Float.isFinite(norm)) {
             throw nonFinite(step, documents, loss);
         }
@@ -78,8 +80,26 @@ final class TrainingStep {
         return new Result(loss, norm, tokens, targets);
     }
 
-    /** Adds a micro-batch's gradients to the parameters' and returns its part of the loss. */
-    private double gradients(List<Document> documents, int first, float scale, StepKey key) {
+    /** Sets the parameters' gradients, and returns the micro-batches' parts of the loss and the norm: all that is waited for. */
+    private float[] gradients(List<Document> documents, float scale, StepKey key) {
+        List<List<Document>> parts = Batches.split(documents, config.batchSize());
+        BumpPool pool = memory.activations();
+        BumpPool.Mark mark = pool.mark();
+        Tensor results = pool.empty(DType.F32, Shape.of(parts.size() + 1L));
+        parameters.zeroGradients();
+        int first = 0;
+        for (int part = 0; part < parts.size(); part++) {
+            gradients(parts.get(part), first, scale, key, results.rows(part, part + 1L));
+            first += parts.get(part).size();
+        }
+        GradientNorm.of(parameters, results.rows(parts.size(), parts.size() + 1L));
+        float[] found = results.toFloats();
+        pool.release(mark);
+        return found;
+    }
+
+    /** Adds a micro-batch's gradients to the parameters', and leaves its part of the loss in {@code result}, F32 [1]. */
+    private void gradients(List<Document> documents, int first, float scale, StepKey key, Tensor result) {
         try (Tape tape = Tape.recording(memory, parameters)) {
             MicroBatch batch = MicroBatch.of(memory.activations(), documents, first);
             Tensor loss = model.loss(
@@ -90,10 +110,9 @@ final class TrainingStep {
                     batch.targets(),
                     scale,
                     key,
-                    config.gradientCheckpointing());
-            double value = loss.item();
+                    config.checkpointing());
+            result.device().copy(loss, result);
             tape.backward(loss);
-            return value;
         }
     }
 

@@ -14,6 +14,7 @@ import io.qlora.engine.nn.AdaptableLinear;
 import io.qlora.engine.nn.StepKey;
 import io.qlora.engine.tensor.DenseWeight;
 import io.qlora.engine.tensor.Tensor;
+import io.qlora.llama.Checkpointing;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaModel;
 import io.qlora.lora.LoraAdapter;
@@ -91,7 +92,7 @@ class WholeModelGradientTest {
                             batch.targets(),
                             1f / targets,
                             new StepKey(9, 4),
-                            checkpointing);
+                            checkpointing ? Checkpointing.BLOCKS : Checkpointing.NONE);
                     loss += l.item();
                     tape.backward(l);
                 }

@@ -20,19 +20,28 @@ public final class CardCode {
      * @throws IllegalStateException if there is neither
      */
     public static CodeSource of(int capability) {
-        boolean embedded = EmbeddedCode.available();
+        return of(capability, EmbeddedCode.available());
+    }
+
+    /** As above, for a jar that was built with nvcc or without. */
+    static CodeSource of(int capability, boolean embedded) {
         if (embedded && BUILT.contains(capability)) {
             return new EmbeddedCode();
         }
-        if (NvrtcCode.available()) {
-            return new NvrtcCode(capability, CodeCache.ofUser());
+        String why;
+        try {
+            if (NvrtcCode.available()) {
+                return new NvrtcCode(capability, CodeCache.ofUser(), embedded ? new EmbeddedCode() : null);
+            }
+            why = NativeLibrary.NVRTC.description();
+        } catch (LinkageError | IllegalStateException e) { // a library that is not what its name says
+            why = NativeLibrary.NVRTC.description() + " cannot be used, " + e.getMessage();
         }
         if (embedded) {
             return new EmbeddedCode();
         }
         throw new IllegalStateException(
-                "there is no machine code of the CUDA kernels: this jar was built without nvcc, and "
-                        + NativeLibrary.NVRTC.description()
+                "there is no machine code of the CUDA kernels: this jar was built without nvcc, and " + why
                         + "; install CUDA's NVRTC, or use a jar that was built with nvcc");
     }
 }

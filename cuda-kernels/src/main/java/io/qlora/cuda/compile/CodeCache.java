@@ -9,14 +9,16 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.Optional;
 import java.util.function.Supplier;
+import java.util.stream.Collectors;
 
 /**
- * Compiled kernels on disk, a file each, named by a digest of everything the result depends on. A file begins with the
- * digest of what follows, so that a damaged one is noticed, and made anew. A folder that cannot be used costs the time to
- * compile, and a warning, once.
+ * What was made for a card, on disk, a file each, named by a digest of everything the result depends on: compiled kernels,
+ * measured routes. A file begins with the digest of what follows, so that a damaged one is noticed, and made anew. A folder
+ * that cannot be used costs the time to make it, and a warning, once.
  */
-final class CodeCache {
+public final class CodeCache {
 
     private static final System.Logger LOG = System.getLogger(CodeCache.class.getName());
     private static final int DIGEST_BYTES = 32;
@@ -29,7 +31,7 @@ final class CodeCache {
     }
 
     /** {@code -Dqlora.cuda.cache}, or the user's cache folder. */
-    static CodeCache ofUser() {
+    public static CodeCache ofUser() {
         String given = System.getProperty("qlora.cuda.cache");
         if (given != null) {
             return new CodeCache(Path.of(given));
@@ -41,14 +43,34 @@ final class CodeCache {
 
     /** What was kept under {@code key}, or what {@code make} makes, which is then kept. */
     byte[] get(String key, Supplier<byte[]> make) {
-        Path file = folder.resolve(HexFormat.of().formatHex(digest(key.getBytes(StandardCharsets.UTF_8))) + ".bin");
-        byte[] kept = read(file);
-        if (kept != null) {
-            return kept;
-        }
-        byte[] made = make.get();
-        write(file, made);
-        return made;
+        return find(key).orElseGet(() -> {
+            byte[] made = make.get();
+            put(key, made);
+            return made;
+        });
+    }
+
+    /** What was kept under {@code key}, if it is whole. */
+    public Optional<byte[]> find(String key) {
+        return Optional.ofNullable(read(file(key)));
+    }
+
+    /** Keeps {@code content} in place of what was kept under {@code key}. */
+    public void put(String key, byte[] content) {
+        write(file(key), content);
+    }
+
+    private Path file(String key) {
+        return folder.resolve(hex(key) + ".bin");
+    }
+
+    private static String hex(String text) {
+        return HexFormat.of().formatHex(digest(text.getBytes(StandardCharsets.UTF_8)));
+    }
+
+    /** Something that differs when the kernels of these units do, for a key of what depends on their speed. */
+    public static String stateOfKernels(String... units) {
+        return hex(Arrays.stream(units).map(KernelSources::text).collect(Collectors.joining()));
     }
 
     private byte[] read(Path file) {

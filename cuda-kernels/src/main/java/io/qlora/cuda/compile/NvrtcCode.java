@@ -11,18 +11,23 @@ import java.util.List;
 /** The kernels compiled for the card at hand by NVRTC, CUDA's run-time compiler, and kept on disk. */
 final class NvrtcCode implements CodeSource {
 
+    private static final System.Logger LOG = System.getLogger(NvrtcCode.class.getName());
+
     private final String architecture;
     private final CodeCache cache;
+    private final CodeSource otherwise; // or null
     private final String version;
 
     /**
      * Code for one kind of card.
      *
      * @param capability 10·major + minor
+     * @param otherwise serves what this NVRTC does not compile, since it does not know the card, say; or null
      */
-    NvrtcCode(int capability, CodeCache cache) {
+    NvrtcCode(int capability, CodeCache cache, CodeSource otherwise) {
         this.architecture = architecture(capability);
         this.cache = cache;
+        this.otherwise = otherwise;
         this.version = version();
     }
 
@@ -45,7 +50,15 @@ final class NvrtcCode implements CodeSource {
     public byte[] image(String unit) {
         String text = KernelSources.text(unit);
         List<String> options = List.of("--gpu-architecture=" + architecture, "--std=c++17");
-        return cache.get(String.join("\n", version, options.toString(), text), () -> compile(unit, text, options));
+        try {
+            return cache.get(String.join("\n", version, options.toString(), text), () -> compile(unit, text, options));
+        } catch (IllegalStateException e) {
+            if (otherwise == null) {
+                throw e;
+            }
+            LOG.log(System.Logger.Level.WARNING, e.getMessage() + "; the jar's own code is used");
+            return otherwise.image(unit);
+        }
     }
 
     private static String version() {
@@ -71,8 +84,9 @@ final class NvrtcCode implements CodeSource {
                 }
                 int compiled = LibNvrtc.nvrtcCompileProgram(program, options.size(), list);
                 if (compiled != 0) {
-                    throw new IllegalStateException("NVRTC did not compile " + unit + ".cu with " + options + ": "
-                            + error(compiled) + "\n" + log(program, arena));
+                    throw new IllegalStateException(NativeLibrary.NVRTC.description() + " did not compile " + unit
+                            + ".cu with " + options + ": " + error(compiled) + ", "
+                            + log(program, arena).strip() + "; -Dqlora.cuda.nvrtc=FILE names another NVRTC");
                 }
                 MemorySegment size = arena.allocate(ValueLayout.JAVA_LONG);
                 check(LibNvrtc.nvrtcGetCUBINSize(program, size), "nvrtcGetCUBINSize");

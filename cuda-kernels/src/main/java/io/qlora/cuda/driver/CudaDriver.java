@@ -12,6 +12,9 @@ public interface CudaDriver extends AutoCloseable {
     /** {@code CUDA_ERROR_OUT_OF_MEMORY}. */
     int OUT_OF_MEMORY = 2;
 
+    /** {@code CUDA_ERROR_NO_DEVICE}. */
+    int NO_DEVICE = 100;
+
     /** The stream on which everything waits for everything. */
     long DEFAULT_STREAM = 0;
 

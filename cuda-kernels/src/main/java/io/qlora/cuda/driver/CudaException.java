@@ -1,7 +1,7 @@
 package io.qlora.cuda.driver;
 
 /** A call to CUDA that failed: which one, with what, and what CUDA says of it. */
-public final class CudaException extends RuntimeException {
+public final class CudaException extends IllegalStateException {
 
     private static final long serialVersionUID = 1;
 
@@ -15,7 +15,7 @@ public final class CudaException extends RuntimeException {
     }
 
     /** A call that could not be made, and why. */
-    CudaException(String function, String reason) {
+    public CudaException(String function, String reason) {
         this(function + " cannot be called: " + reason, function, -1);
     }
 

@@ -1,7 +1,6 @@
 package io.qlora.cuda.driver;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
@@ -52,10 +51,11 @@ public final class NativeLibrary implements SymbolLookup {
         this.companion = companion;
     }
 
-    /** Whether the library is there. Loads it, if this is the first question. */
+    /** Whether the library is there. Loads it, if this is the first question; a file that is named may come later. */
     public synchronized boolean available() {
-        if (!searched) {
+        if (!searched || (symbols == null && System.getProperty(property) != null)) {
             searched = true;
+            tried.clear();
             search();
         }
         return symbols != null;
@@ -81,13 +81,13 @@ public final class NativeLibrary implements SymbolLookup {
     private void search() {
         String given = System.getProperty(property);
         if (given != null) {
-            load(Path.of(given));
+            loadFile(given);
             return; // whoever names a file wants that one, or to know that it is missing
         }
         for (Path folder : folders()) {
             for (String name : names) {
                 if (symbols == null && Files.exists(folder.resolve(name))) {
-                    load(folder.resolve(name));
+                    loadFile(folder.resolve(name).toString());
                 }
             }
         }
@@ -114,13 +114,14 @@ public final class NativeLibrary implements SymbolLookup {
         return folders;
     }
 
-    private void load(Path file) {
+    private void loadFile(String name) {
         try {
+            Path file = Path.of(name);
             loadCompanion(file.toAbsolutePath().getParent());
             symbols = SymbolLookup.libraryLookup(file, Arena.global());
-            source = file.toString();
-        } catch (IllegalArgumentException e) {
-            tried.add(file.toString());
+            source = name;
+        } catch (IllegalArgumentException | IOException e) {
+            tried.add(name);
         }
     }
 
@@ -134,7 +135,7 @@ public final class NativeLibrary implements SymbolLookup {
     }
 
     /** NVRTC opens its builtins by bare name: loaded first, by path, they are found wherever they lie. */
-    private void loadCompanion(Path folder) {
+    private void loadCompanion(Path folder) throws IOException {
         if (companion.isEmpty() || folder == null || !Files.isDirectory(folder)) {
             return;
         }
@@ -144,8 +145,6 @@ public final class NativeLibrary implements SymbolLookup {
                     SymbolLookup.libraryLookup(file, Arena.global());
                 }
             }
-        } catch (IOException e) {
-            throw new UncheckedIOException("NVRTC's folder " + folder + " cannot be read", e);
         }
     }
 }

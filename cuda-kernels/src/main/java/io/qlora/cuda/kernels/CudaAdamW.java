@@ -32,36 +32,38 @@ final class CudaAdamW implements AdamW.Kernel {
     private record StepArguments(Tensor slots, AdamW.Step step) implements KernelArguments {
         @Override
         public void write(Arguments to) {
+            AdamW.Options options = step.options();
             to.pointer(slots).real(step.meanWeight()).real(step.squareDecay()).real(step.squareWeight());
             to.real(step.squareCorrection()).real(step.epsilon()).real(step.gradientScale());
+            to.doubleReal(step.learningRate()).doubleReal(options.weightDecay());
+            to.doubleReal(1 - StrictMath.pow(options.beta1(), step.number()));
         }
     }
 
     @Override
     public void step(List<AdamW.Slot> slots, AdamW.Step now) {
         long largest = 0;
-        Tensor rowsOnDevice = table.bytes((long) SLOT_BYTES * slots.size());
+        Tensor rowsOnDevice;
         try (Arena arena = Arena.ofConfined()) {
-            MemorySegment rows = arena.allocate(rowsOnDevice.byteSize(), 8);
+            MemorySegment rows = arena.allocate((long) SLOT_BYTES * slots.size(), 8);
             for (int i = 0; i < slots.size(); i++) {
-                write(rows.asSlice((long) i * SLOT_BYTES), slots.get(i), now);
+                write(rows.asSlice((long) i * SLOT_BYTES), slots.get(i));
                 largest = Math.max(largest, slots.get(i).mean().size());
             }
-            device.write(rows, rowsOnDevice);
+            rowsOnDevice = table.of(rows); // the same at every step
         }
         int blocks = (int) Math.min(MOST_BLOCKS, (largest + Launches.THREADS - 1) / Launches.THREADS);
         Shape shape = new Shape(blocks, slots.size(), 1, Launches.THREADS, 0);
         device.launch(step, shape, new StepArguments(rowsOnDevice, now));
     }
 
-    private static void write(MemorySegment row, AdamW.Slot slot, AdamW.Step now) {
+    private static void write(MemorySegment row, AdamW.Slot slot) {
         row.set(ValueLayout.JAVA_LONG, 0, address(slot.parameter().value()));
         row.set(ValueLayout.JAVA_LONG, 8, address(slot.mean()));
         row.set(ValueLayout.JAVA_LONG, 16, address(slot.square()));
         row.set(ValueLayout.JAVA_LONG, 24, address(slot.parameter().gradient()));
         row.set(ValueLayout.JAVA_LONG, 32, slot.mean().size());
-        row.set(ValueLayout.JAVA_FLOAT, 40, now.keep(slot));
-        row.set(ValueLayout.JAVA_FLOAT, 44, now.size(slot));
+        row.set(ValueLayout.JAVA_DOUBLE, 40, slot.rateFactor());
     }
 
     static long address(Tensor tensor) {

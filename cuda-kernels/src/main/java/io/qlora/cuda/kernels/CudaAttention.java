@@ -9,39 +9,77 @@ import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.ops.Attention;
 import io.qlora.engine.ops.CachedAttention;
 import io.qlora.engine.tensor.Tensor;
-import java.util.Map;
+import java.util.List;
 
-/** {@link Attention} and {@link CachedAttention} by {@code attention.cu}. Heads may have up to 128 elements. */
+/**
+ * {@link Attention} and {@link CachedAttention} by {@code attention.cu} and {@code attention_backward.cu}. Heads may have up to 256 elements; those of up to 64
+ * and 128 are multiplied by {@code wgmma} on the cards that have it.
+ */
 final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
 
-    private static final int OWN = 64; // rows of a block
-    private static final int OTHERS = 32; // rows of a tile
-    private static final int THREADS = 128;
-    private static final int PADDING = 8; // elements a row in shared memory
+    private static final int ROWS_OF_WARP = 16;
     private static final int DELTAS = 8; // a block
     private static final int FEW = 16; // new tokens that are attended from one by one
+    private static final int HOPPER = 9; // compute capability's major number
+
+    /**
+     * A kernel for heads of up to {@code width} elements, as the tables there have it: a block of 16·warps own
+     * rows, over tiles of {@code tile} others of which two are in shared memory.
+     *
+     * @param own tensors of which a block's own rows are in shared memory
+     * @param columns of the result that a block makes
+     */
+    private record Variant(CudaFunction function, int width, int columns, int warps, int tile, int own) {
+
+        private static final int TILES = 4; // two of keys or queries, and as many of what goes with them
+        private static final int NARROWEST_ROW = 64; // elements, in shared memory
+
+        Shape shape(int rows, int heads) {
+            int rowBytes = Math.max(width, NARROWEST_ROW) * Short.BYTES;
+            int sharedBytes = (own * warps * ROWS_OF_WARP + TILES * tile) * rowBytes;
+            int rowValues = TILES * tile * Float.BYTES; // L and Δ of the queries in the tiles
+            return new Shape(
+                    heads,
+                    Math.ceilDiv(rows, warps * ROWS_OF_WARP),
+                    width / columns,
+                    32 * warps,
+                    sharedBytes + rowValues);
+        }
+    }
 
     private final CudaDevice device;
-    private final Map<Integer, CudaFunction> forward;
-    private final Map<Integer, CudaFunction> backwardQ;
-    private final Map<Integer, CudaFunction> backwardKv;
+    private final List<Variant> forward; // ascending widths
+    private final List<Variant> backwardQ;
+    private final List<Variant> backwardKv;
     private final CudaFunction deltas;
     private final CudaFunction one;
 
     CudaAttention(CudaDevice device) {
         this.device = device;
-        this.forward = widths("attention_forward_");
-        this.backwardQ = widths("attention_backward_q_");
-        this.backwardKv = widths("attention_backward_kv_");
-        this.deltas = device.function("attention", "attention_deltas");
+        boolean groups = device.computeMajor() == HOPPER;
+        this.forward = List.of(
+                variant("forward", false, 32, 32, 4, 32, 1),
+                variant("forward", groups, 64, 64, 8, groups ? 128 : 64, 1),
+                variant("forward", groups, 128, 128, 8, groups ? 128 : 64, 1),
+                variant("forward", false, 256, 256, 4, 32, 1));
+        this.backwardQ = List.of(
+                variant("backward_q", false, 32, 32, 4, 32, 2),
+                variant("backward_q", groups, 64, 64, 8, 64, 2),
+                variant("backward_q", groups, 128, 128, 8, groups ? 64 : 32, 2),
+                variant("backward_q", false, 256, 256, 4, 16, 2));
+        this.backwardKv = List.of(
+                variant("backward_kv", false, 32, 32, 4, 32, 2),
+                variant("backward_kv", groups, 64, 64, 8, 64, 2),
+                variant("backward_kv", groups, 128, 128, 8, groups ? 64 : 32, 2),
+                variant("backward_kv", false, 256, 128, 4, 16, 2));
+        this.deltas = device.function("attention_backward", "attention_deltas");
         this.one = device.function("attention", "attention_of_one");
     }
 
-    private Map<Integer, CudaFunction> widths(String name) {
-        return Map.of(
-                32, device.function("attention", name + 32),
-                64, device.function("attention", name + 64),
-                128, device.function("attention", name + 128));
+    private Variant variant(String name, boolean groups, int width, int columns, int warps, int tile, int own) {
+        String unit = name.equals("forward") ? "attention" : "attention_backward";
+        String function = "attention_" + name + "_" + width + (groups ? "_groups" : "");
+        return new Variant(device.function(unit, function), width, columns, warps, tile, own);
     }
 
     /** What is attended to: struct AttentionCall's first half. {@code offsets} is null for one document. */
@@ -52,14 +90,15 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
             return q.cols() / heads;
         }
 
-        /** The head size in shared memory. */
-        int width() {
-            int size = size();
-            if (size > 128) {
-                throw new IllegalArgumentException(
-                        "Attention: heads have " + size + " elements, the CUDA kernels take up to 128");
+        /** The narrowest of the variants that these heads fit in. */
+        Variant among(List<Variant> variants) {
+            for (Variant variant : variants) {
+                if (size() <= variant.width) {
+                    return variant;
+                }
             }
-            return size <= 32 ? 32 : size <= 64 ? 64 : 128;
+            throw new IllegalArgumentException("Attention: heads have " + size()
+                    + " elements, the CUDA kernels take up to " + variants.getLast().width);
         }
 
         @Override
@@ -107,15 +146,15 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
         if (q.rows() > FEW) {
             launchForward(call);
         } else {
-            operands.width(); // refuses what does not fit
+            operands.among(forward); // refuses what does not fit
             device.launch(one, new Shape(heads, q.rows(), 1, Launches.THREADS, 0), call);
         }
     }
 
     private void launchForward(Forward call) {
         Operands operands = call.operands;
-        int shared = sharedBytes(OWN + 2 * OTHERS, operands.width());
-        device.launch(forward.get(operands.width()), blocks(operands.q.rows(), operands.heads, shared), call);
+        Variant variant = operands.among(forward);
+        device.launch(variant.function, variant.shape(operands.q.rows(), operands.heads), call);
     }
 
     @Override
@@ -136,22 +175,15 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
         }
         Operands operands = new Operands(q, k, v, layout.offsets(), 0, layout.heads(), layout.kvHeads());
         Backward call = new Backward(operands, y, logSumExp, dy, delta, dq, dk, dv);
-        int shared = sharedBytes(2 * OWN + 2 * OTHERS, operands.width());
         Shape rows = new Shape(Math.ceilDiv(q.rows(), DELTAS), operands.heads, 1, Launches.THREADS, 0);
         device.launch(deltas, rows, call);
         if (dq != null) {
-            device.launch(backwardQ.get(operands.width()), blocks(q.rows(), operands.heads, shared), call);
+            Variant variant = operands.among(backwardQ);
+            device.launch(variant.function, variant.shape(q.rows(), operands.heads), call);
         }
         if (dk != null || dv != null) {
-            device.launch(backwardKv.get(operands.width()), blocks(k.rows(), operands.kvHeads, shared), call);
+            Variant variant = operands.among(backwardKv);
+            device.launch(variant.function, variant.shape(k.rows(), operands.kvHeads), call);
         }
-    }
-
-    private static Shape blocks(int rows, int heads, int sharedBytes) {
-        return new Shape(Math.ceilDiv(rows, OWN), heads, 1, THREADS, sharedBytes);
-    }
-
-    private static int sharedBytes(int rows, int width) {
-        return rows * (width + PADDING) * Short.BYTES;
     }
 }

@@ -48,16 +48,16 @@ final class CudaGradientNorm implements GradientNorm.Kernel {
 
     @Override
     public void norm(List<Tensor> tensors, Tensor norm) {
-        Tensor runs = table.bytes((long) RUN_BYTES * Math.max(1, tensors.size()));
+        Tensor runs;
         Tensor parts = sums.bytes((long) Double.BYTES * BLOCKS * Math.max(1, tensors.size()));
         try (Arena arena = Arena.ofConfined()) {
-            MemorySegment rows = arena.allocate(runs.byteSize(), 8);
+            MemorySegment rows = arena.allocate((long) RUN_BYTES * Math.max(1, tensors.size()), 8);
             for (int i = 0; i < tensors.size(); i++) {
                 rows.setAtIndex(ValueLayout.JAVA_LONG, 2L * i, CudaAdamW.address(tensors.get(i)));
                 rows.setAtIndex(
                         ValueLayout.JAVA_LONG, 2L * i + 1, tensors.get(i).size());
             }
-            device.write(rows, runs);
+            runs = table.of(rows); // the same at every step
         }
         device.launch(squares, new Shape(BLOCKS, tensors.size(), 1, Launches.THREADS, 0), new Squares(runs, parts));
         device.launch(total, Launches.rows(1), new Total(parts, BLOCKS * tensors.size(), norm));

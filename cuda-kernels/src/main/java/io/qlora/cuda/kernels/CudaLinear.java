@@ -7,13 +7,13 @@ import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.ops.Linear;
 import io.qlora.engine.tensor.Tensor;
 
-/** {@link Linear} by {@code matmul.cu}. */
+/** {@link Linear} by {@link CudaMatMul}. */
 final class CudaLinear implements Linear.Kernel {
 
     private final CudaMatMul matMul;
 
     CudaLinear(CudaDevice device) {
-        this.matMul = new CudaMatMul(device);
+        this.matMul = CudaMatMul.of(device);
     }
 
     @Override

@@ -5,6 +5,7 @@ import io.qlora.cuda.Arguments;
 import io.qlora.cuda.CudaDevice;
 import io.qlora.cuda.CudaFunction;
 import io.qlora.cuda.KernelArguments;
+import io.qlora.cuda.driver.CudaDriver.Shape;
 import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.ops.LinearCrossEntropy;
 import io.qlora.engine.tensor.Tensor;
@@ -14,6 +15,8 @@ import io.qlora.engine.tensor.Tensor;
  * nobody waits to tell.
  */
 final class CudaLinearCrossEntropy implements LinearCrossEntropy.Kernel {
+
+    private static final int NLL_THREADS = 1024;
 
     private final CudaDevice device;
     private final ActivationFunction nll;
@@ -67,7 +70,8 @@ final class CudaLinearCrossEntropy implements LinearCrossEntropy.Kernel {
     @Override
     public void nll(Tensor logits, Tensor targets, float scale, boolean gradient, Tensor losses) {
         Nll arguments = new Nll(logits, targets, scale, gradient, losses);
-        device.launch(nll.of(logits), Launches.rows(targets.size()), arguments);
+        Shape rows = Shape.of(Math.toIntExact(targets.size()), NLL_THREADS);
+        device.launch(nll.of(logits), rows, arguments);
     }
 
     @Override

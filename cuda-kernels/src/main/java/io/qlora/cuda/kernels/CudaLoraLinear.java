@@ -9,13 +9,13 @@ import io.qlora.engine.tensor.Tensor;
 import io.qlora.engine.tensor.Weight;
 import io.qlora.lora.LoraLinear;
 
-/** {@link LoraLinear} by {@code matmul.cu}: the adapter rides along, R more terms of the base's sums. */
+/** {@link LoraLinear} by {@link CudaMatMul}: the adapter rides along, R more terms of the base's sums. */
 final class CudaLoraLinear implements LoraLinear.Kernel {
 
     private final CudaMatMul matMul;
 
     CudaLoraLinear(CudaDevice device) {
-        this.matMul = new CudaMatMul(device);
+        this.matMul = CudaMatMul.of(device);
     }
 
     @Override

@@ -1,26 +1,32 @@
 package io.qlora.cuda.kernels;
 
-import io.qlora.cuda.Arguments;
 import io.qlora.cuda.CudaDevice;
-import io.qlora.cuda.CudaFunction;
-import io.qlora.cuda.KernelArguments;
-import io.qlora.cuda.driver.CudaDriver.Shape;
+import io.qlora.cuda.Workspace;
+import io.qlora.cuda.blas.Blas;
+import io.qlora.cuda.blas.Gemm;
+import io.qlora.cuda.blas.GemmLibrary;
+import io.qlora.cuda.driver.CudaException;
 import io.qlora.engine.autograd.Grad;
+import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.DenseWeight;
+import io.qlora.engine.tensor.DeviceBuffer;
 import io.qlora.engine.tensor.Nf4Weight;
+import io.qlora.engine.tensor.Shape;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.engine.tensor.Weight;
-import java.util.EnumMap;
-import java.util.Map;
 
-/** The matrix product by {@code matmul.cu}: {@code C = scale · (A·B + scale2 · A2·B2)}, or added to C. */
-final class CudaMatMul {
+/**
+ * The matrix product by whichever {@link Route} suits: {@code C = scale · (A·B + scale2 · A2·B2)}, or that added to C. One for
+ * all kernels of a device.
+ */
+public final class CudaMatMul implements AutoCloseable {
 
+    private static final System.Logger LOG = System.getLogger(CudaMatMul.class.getName());
     private static final int NF4 = 5; // enum Type
-    private static final int LARGE = 128; // rows and columns of a tile
-    private static final int SMALL = 64;
-    private static final int LARGE_THREADS = 256;
-    private static final int SMALL_THREADS = 128;
+    private static final int ALIGNMENT = 256;
+
+    /** The largest dense operand that is rounded for the library, elements: what an adapter is, what a table is not. */
+    private static final long MOST_ROUNDED = 64L << 20;
 
     /** Which way the operands lie in memory. */
     enum Form {
@@ -46,31 +52,30 @@ final class CudaMatMul {
             };
         }
 
-        private int type() {
+        int type() {
             return nf4 == null ? data.dtype().ordinal() : NF4;
+        }
+
+        /** Whether the library can read it as it is. */
+        private boolean ready() {
+            return nf4 == null && data.dtype() == DType.BF16;
+        }
+
+        private long size() {
+            return (long) rows * cols;
+        }
+
+        /** Bytes of it in bfloat16 where it is not, so that another may follow. */
+        private long scratch() {
+            return ready() ? 0 : Math.ceilDiv(size() * DType.BF16.bytes(), (long) ALIGNMENT) * ALIGNMENT;
         }
     }
 
     /** A product of two operands. */
     record Term(Factor a, Factor b) {}
 
-    private final CudaDevice device;
-    private final Map<Form, CudaFunction> large = new EnumMap<>(Form.class);
-    private final Map<Form, CudaFunction> small = new EnumMap<>(Form.class);
-
-    CudaMatMul(CudaDevice device) {
-        this.device = device;
-        large.put(Form.NT, device.function("matmul", "matmul_nt_128"));
-        large.put(Form.NN, device.function("matmul", "matmul_nn_128"));
-        large.put(Form.TN, device.function("matmul", "matmul_tn_128"));
-        small.put(Form.NT, device.function("matmul", "matmul_nt_64"));
-        small.put(Form.NN, device.function("matmul", "matmul_nn_64"));
-        small.put(Form.TN, device.function("matmul", "matmul_tn_64"));
-    }
-
-    /** struct Product. {@code second} is null for none. */
-    private record Product(Form form, Term first, float scale, Term second, float scale2, Grad c)
-            implements KernelArguments {
+    /** {@code c = scale · (first + scale2 · second)}, or added. {@code second}, of dense factors, is null for none. */
+    record Product(Form form, Term first, float scale, Term second, float scale2, Grad c) {
 
         int rows() {
             return form == Form.TN ? first.a.cols : first.a.rows;
@@ -80,27 +85,50 @@ final class CudaMatMul {
             return form == Form.NT ? first.b.rows : first.b.cols;
         }
 
-        private int depth(Term term) {
+        int depth(Term term) {
             return form == Form.TN ? term.a.rows : term.a.cols;
         }
 
-        @Override
-        public void write(Arguments to) {
-            to.pointer(first.a.data).integer(first.a.type());
-            to.pointer(first.b.data).integer(first.b.type());
-            Nf4Arguments.scales(to, first.b.nf4);
-            to.integer(depth(first));
-            if (second == null) {
-                to.pointer(null).integer(0).pointer(null).integer(0).integer(0);
-            } else {
-                to.pointer(second.a.data).integer(second.a.type());
-                to.pointer(second.b.data).integer(second.b.type());
-                to.integer(depth(second));
-            }
-            to.real(scale).real(scale2);
-            to.pointer(c.tensor()).integer(c.tensor().dtype().ordinal()).integer(c.accumulate() ? 1 : 0);
-            to.integer(rows()).integer(cols());
+        /** The extent that is no weight's. */
+        private int tokens() {
+            return form == Form.TN ? depth(first) : rows();
         }
+
+        private RouteTable.Kind kind() {
+            if (first.b.nf4 != null) {
+                return RouteTable.Kind.NF4;
+            }
+            int other = form == Form.TN ? rows() : depth(first);
+            return Math.min(cols(), other) <= RouteTable.Kind.MOST ? RouteTable.Kind.NARROW : RouteTable.Kind.DENSE;
+        }
+    }
+
+    private final CudaDevice device;
+    private final TileProduct tiles;
+    private final FewRows fewRows;
+    private final CudaNf4Codec codec;
+    private final CudaCast cast;
+    private final Workspace scratch;
+    private final RouteCache cache;
+    private Route forced; // null: the table decides
+    private Blas.Found library; // null: not looked for yet
+    private RouteTable table; // null: not looked for yet
+    private boolean refused; // the library failed once, it is not asked again
+
+    CudaMatMul(CudaDevice device) {
+        this.device = device;
+        this.tiles = new TileProduct(device);
+        this.fewRows = new FewRows(device);
+        this.codec = new CudaNf4Codec(device);
+        this.cast = new CudaCast(device);
+        this.scratch = new Workspace(device);
+        this.cache = new RouteCache(device);
+        force(null);
+    }
+
+    /** The one of a device. */
+    public static CudaMatMul of(CudaDevice device) {
+        return device.shared(CudaMatMul.class, CudaMatMul::new);
     }
 
     /** {@code c = scale · a·b}, or added. */
@@ -114,16 +142,186 @@ final class CudaMatMul {
     }
 
     private void launch(Product product) {
-        // Large tiles read less, small ones leave fewer multiprocessors idle.
-        long tiles = (long) Math.ceilDiv(product.rows(), LARGE) * Math.ceilDiv(product.cols(), LARGE);
-        boolean many = product.rows() > SMALL && product.cols() > SMALL && tiles >= device.multiprocessors();
-        int tile = many ? LARGE : SMALL;
-        Shape shape = new Shape(
-                Math.ceilDiv(product.rows(), tile),
-                Math.ceilDiv(product.cols(), tile),
-                1,
-                many ? LARGE_THREADS : SMALL_THREADS,
-                0);
-        device.launch((many ? large : small).get(product.form), shape, product);
+        switch (route(product)) {
+            case FEW_ROWS -> fewRows.launch(product);
+            case TILES -> tiles.launch(product);
+            case DECODED -> decoded(product);
+            case LIBRARY -> byLibrary(product);
+        }
+    }
+
+    /** What the table says, or {@link Route#TILES}, which take everything, where that cannot be. */
+    private Route route(Product product) {
+        if (product.rows() == 0 || product.cols() == 0) {
+            return Route.TILES;
+        }
+        Route wanted = forced != null
+                ? forced
+                : table().route(product.form, product.kind(), Math.max(1, product.tokens()), libraryThere());
+        boolean can = switch (wanted) {
+            case FEW_ROWS -> FewRows.takes(product);
+            case TILES -> true;
+            case DECODED -> product.first.b.nf4 != null;
+            case LIBRARY -> libraryThere();
+        };
+        return can ? wanted : Route.TILES;
+    }
+
+    private void decoded(Product product) {
+        Factor weight = product.first.b;
+        long address = scratch.reserve(weight.scratch());
+        if (address == 0) { // no room
+            tiles.launch(product);
+            return;
+        }
+        Term first = new Term(product.first.a, Factor.of(half(weight, address)));
+        tiles.launch(new Product(product.form, first, product.scale, product.second, product.scale2, product.c));
+    }
+
+    /** The smaller term first: of two results in bfloat16 it is the one whose rounding is lost in the other's. */
+    private void byLibrary(Product product) {
+        if (product.second != null) {
+            float scale = product.scale * product.scale2;
+            byLibrary(new Product(product.form, product.second, scale, null, 0, product.c));
+            Grad onTop = new Grad(product.c.tensor(), true);
+            byLibrary(new Product(product.form, product.first, product.scale, null, 0, onTop));
+        } else if (!takenByLibrary(product)) {
+            tiles.launch(product);
+        }
+    }
+
+    private boolean takenByLibrary(Product product) {
+        Factor a = product.first.a;
+        Factor b = product.first.b;
+        long room = a.scratch() + b.scratch();
+        long at = room == 0 ? 0 : scratch.reserve(room);
+        boolean tooLarge = roundedTooLarge(a) || roundedTooLarge(b) || (room > 0 && at == 0);
+        if (tooLarge || !libraryThere() || product.depth(product.first) == 0) {
+            return false;
+        }
+        GemmLibrary vendor = library.library();
+        Gemm gemm = new Gemm(
+                product.rows(),
+                product.cols(),
+                product.depth(product.first),
+                product.form == Form.TN,
+                product.form == Form.NT,
+                product.scale,
+                a.ready() ? address(a.data) : at,
+                b.ready() ? address(b.data) : at + a.scratch(),
+                address(product.c.tensor()),
+                product.c.tensor().dtype(),
+                product.c.accumulate());
+        try {
+            if (!vendor.takes(gemm)) {
+                return false;
+            }
+            half(a, gemm.a());
+            half(b, gemm.b());
+            vendor.multiply(gemm);
+            if (device.options().checkEveryLaunch()) {
+                device.finish();
+            }
+            return true;
+        } catch (CudaException e) {
+            refuse(e);
+            return false;
+        }
+    }
+
+    private static boolean roundedTooLarge(Factor factor) {
+        return factor.nf4 == null && !factor.ready() && factor.size() > MOST_ROUNDED;
+    }
+
+    private void refuse(CudaException e) {
+        refused = true;
+        String why = library.library().name() + " failed and is not used again: " + e.getMessage();
+        library = new Blas.Found(library.library(), why);
+        LOG.log(System.Logger.Level.WARNING, why);
+    }
+
+    /** The operand in bfloat16: written to {@code address} unless it is so already. */
+    private Tensor half(Factor factor, long address) {
+        if (factor.ready()) {
+            return factor.data;
+        }
+        DeviceBuffer there = new DeviceBuffer(address, factor.size() * DType.BF16.bytes());
+        Tensor rounded = new Tensor(DType.BF16, Shape.of(factor.rows, factor.cols), there, device);
+        if (factor.nf4 != null) {
+            codec.dequantize(factor.nf4, rounded);
+        } else {
+            cast.forward(factor.data, rounded);
+        }
+        return rounded;
+    }
+
+    private static long address(Tensor tensor) {
+        return ((DeviceBuffer) tensor.buffer()).address();
+    }
+
+    private Blas.Found library() {
+        if (library == null) {
+            library = device.options().blas().open(device);
+        }
+        return library;
+    }
+
+    private boolean libraryThere() {
+        return !refused && library().library() != null;
+    }
+
+    private RouteTable table() {
+        if (table == null) {
+            table = cache.read(vendor()).orElse(RouteTable.UNMEASURED);
+        }
+        return table;
+    }
+
+    /** Uses this table from now on; with {@code keep} later processes do, on such a card, with such a driver and library. */
+    void use(RouteTable measured, boolean keep) {
+        table = measured;
+        if (keep) {
+            cache.write(vendor(), measured);
+        }
+    }
+
+    /**
+     * Has every product that can take this route from now on.
+     *
+     * @param route null for what {@code -Dqlora.cuda.route} says, or else the table
+     */
+    public void force(Route route) {
+        String given = System.getProperty("qlora.cuda.route");
+        forced = route != null || given == null ? route : RouteTable.route(given);
+    }
+
+    /** The name of the vendor's library, or null if none is used. */
+    public String vendor() {
+        return libraryThere() ? library.library().name() : null;
+    }
+
+    /** Whose dense products are used, or why only this project's own, in one line. */
+    public String products() {
+        return library().description();
+    }
+
+    /** The routes products take, for those who want to know all: where the table comes from, then a rule a line. */
+    public String routes() {
+        return "routes of matrix products (form, weight, from tokens, route, without a library): "
+                + (forced == null ? table().origin() : "all " + forced + " that can") + "\n" + table();
+    }
+
+    /** Memory of a card that products by way of decoded weights take, bytes, given the elements of the largest of these. */
+    public static long decodingBytes(long largest) {
+        return DType.BF16.bytes() * largest;
+    }
+
+    @Override
+    public void close() {
+        if (library != null && library.library() != null) {
+            library.library().close();
+        }
+        scratch.close();
+        tiles.close();
     }
 }

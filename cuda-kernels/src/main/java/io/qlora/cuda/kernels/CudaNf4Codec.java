@@ -17,6 +17,7 @@ import java.lang.foreign.MemorySegment;
 final class CudaNf4Codec implements Nf4.Codec {
 
     private static final int BLOCKS = 8; // of 64, a block of threads
+    private static final int DEQUANTIZED = 4 * 2048; // elements, a block of threads
 
     private final CudaDevice device;
     private final CudaFunction quantize;
@@ -85,6 +86,7 @@ final class CudaNf4Codec implements Nf4.Codec {
                 "values",
                 values,
                 "F32 or BF16");
-        device.launch(dequantize.of(values), Launches.eights(values.size()), new Dequantize(weight, values));
+        int blocks = Math.toIntExact(Math.ceilDiv(values.size(), (long) DEQUANTIZED));
+        device.launch(dequantize.of(values), Shape.of(blocks, Launches.THREADS), new Dequantize(weight, values));
     }
 }

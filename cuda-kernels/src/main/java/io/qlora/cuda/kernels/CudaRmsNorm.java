@@ -6,13 +6,14 @@ import io.qlora.cuda.CudaDevice;
 import io.qlora.cuda.KernelArguments;
 import io.qlora.cuda.driver.CudaDriver.Shape;
 import io.qlora.engine.autograd.Grad;
+import io.qlora.engine.ops.AddRmsNorm;
 import io.qlora.engine.ops.RmsNorm;
 import io.qlora.engine.tensor.Tensor;
 
-/** {@link RmsNorm} by {@code rms_norm.cu}. */
-final class CudaRmsNorm implements RmsNorm.Kernel {
+/** {@link RmsNorm} and {@link AddRmsNorm} by {@code rms_norm.cu}. */
+final class CudaRmsNorm implements RmsNorm.Kernel, AddRmsNorm.Kernel {
 
-    private static final int COLUMNS = 32; // of a block of the weight's gradient
+    private static final int COLUMNS = 64; // of a block of the weight's gradient
 
     private final CudaDevice device;
     private final ActivationFunction forward;
@@ -26,10 +27,19 @@ final class CudaRmsNorm implements RmsNorm.Kernel {
         this.backwardW = new ActivationFunction(device, "rms_norm", "rms_norm_backward_w");
     }
 
-    private record Forward(Tensor x, Tensor w, float eps, Tensor y, Tensor r) implements KernelArguments {
+    /** Of x, or of x + added, which is stored as {@code sum}. */
+    private record Forward(Tensor x, Tensor added, Tensor sum, Tensor w, float eps, Tensor y, Tensor r)
+            implements KernelArguments {
         @Override
         public void write(Arguments to) {
-            to.pointer(x).pointer(w).real(eps).pointer(y).pointer(r).integer(x.cols());
+            to.pointer(x)
+                    .pointer(added)
+                    .pointer(sum)
+                    .pointer(w)
+                    .real(eps)
+                    .pointer(y)
+                    .pointer(r);
+            to.integer(x.cols());
         }
     }
 
@@ -49,7 +59,12 @@ final class CudaRmsNorm implements RmsNorm.Kernel {
 
     @Override
     public void forward(Tensor x, Tensor w, float eps, Tensor y, Tensor r) {
-        device.launch(forward.of(x), Launches.rows(x.rows()), new Forward(x, w, eps, y, r));
+        device.launch(forward.of(x), Launches.rows(x.rows()), new Forward(x, null, null, w, eps, y, r));
+    }
+
+    @Override
+    public void forward(Tensor x, Tensor y, Tensor w, float eps, Tensor h, Tensor b, Tensor r) {
+        device.launch(forward.of(x), Launches.rows(x.rows()), new Forward(x, y, h, w, eps, b, r));
     }
 
     @Override
@@ -58,7 +73,7 @@ final class CudaRmsNorm implements RmsNorm.Kernel {
             device.launch(backwardX.of(x), Launches.rows(x.rows()), new BackwardX(x, w, r, dy, dx));
         }
         if (dw != null) {
-            Shape columns = Shape.of((x.cols() + COLUMNS - 1) / COLUMNS, Launches.THREADS);
+            Shape columns = Shape.of(Math.ceilDiv(x.cols(), COLUMNS), Launches.THREADS);
             device.launch(backwardW.of(x), columns, new BackwardW(x, r, dy, dw));
         }
     }

@@ -11,6 +11,8 @@ import io.qlora.engine.tensor.Tensor;
 /** {@link Rope} by {@code rope.cu}: queries and keys in one launch. */
 final class CudaRope implements Rope.Kernel {
 
+    private static final int PAIRS = 8; // a thread
+
     private final CudaDevice device;
     private final ActivationFunction rope;
 
@@ -30,22 +32,30 @@ final class CudaRope implements Rope.Kernel {
             to.pointer(table.cos())
                     .pointer(table.sin())
                     .pointer(positions)
+                    .integer(Math.toIntExact(positions.size()))
                     .integer(head / 2)
                     .real(sign);
         }
     }
 
+    /** A thread for every eight pairs. */
+    private void launch(Rotate rotate) {
+        Tensor either = rotate.q == null ? rotate.k : rotate.q;
+        int head = rotate.table.headSize();
+        long heads = (rotate.q == null ? 0 : rotate.q.cols() / head) + (rotate.k == null ? 0 : rotate.k.cols() / head);
+        long threads = rotate.positions.size() * heads * Math.ceilDiv(head / 2, PAIRS);
+        device.launch(rope.of(either), Launches.threads(threads), rotate);
+    }
+
     @Override
     public void forward(Tensor q, Tensor k, Rope.Table table, Tensor positions) {
-        Rotate there = new Rotate(q, new Grad(q, false), k, new Grad(k, false), table, positions, 1);
-        device.launch(rope.of(q), Launches.rows(positions.size()), there);
+        launch(new Rotate(q, new Grad(q, false), k, new Grad(k, false), table, positions, 1));
     }
 
     @Override
     public void backward(Tensor dyq, Tensor dyk, Rope.Table table, Tensor positions, Grad dq, Grad dk) {
         if (dq != null || dk != null) {
-            Rotate back = new Rotate(dyq, dq, dyk, dk, table, positions, -1);
-            device.launch(rope.of(dyq == null ? dyk : dyq), Launches.rows(positions.size()), back);
+            launch(new Rotate(dyq, dq, dyk, dk, table, positions, -1));
         }
     }
 }

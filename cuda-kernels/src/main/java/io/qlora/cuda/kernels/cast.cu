@@ -1,5 +1,7 @@
-// Conversions between element types, eight elements a thread.  grid: ceil(n / 2048)
-template <class T> __device__ void cast_to(const void *from, int type, T *to, i64 n) {
+// Conversions between element types, eight elements a thread: io.qlora.engine.ops.Cast.
+
+// to = from, or added to it.  grid: ceil(n / 2048)
+template <class T> __device__ void cast_to(const void *from, int type, T *to, int accumulate, i64 n) {
     i64 i = 8 * global_thread();
     if (i >= n) {
         return;
@@ -14,6 +16,6 @@ template <class T> __device__ void cast_to(const void *from, int type, T *to, i6
             v[k] = i + k < n ? load(from, type, i + k) : 0;
         }
     }
-    store8(to, i, n, v);
+    put8(to, i, n, v, accumulate);
 }
-ACTIVATION_KERNEL(cast_to, 256, (const void *from, int type, T *to, i64 n), (from, type, to, n))
+ACTIVATION_KERNEL(cast_to, 256, (const void *from, int type, T *to, int accumulate, i64 n), (from, type, to, accumulate, n))

@@ -1,23 +1,5 @@
 // Dropout by Philox4x32-10: the same elements stay as on the CPU. See io.qlora.engine.ops.Dropout and Philox.
 
-struct Words {
-    u32 x0, x1, x2, x3;
-};
-
-__device__ __forceinline__ Words philox(u32 x0, u32 x1, u32 x2, u32 x3, u32 k0, u32 k1) {
-    for (int round = 0; round < 10; round++) {
-        u32 high0 = __umulhi(0xD2511F53u, x0), low0 = 0xD2511F53u * x0;
-        u32 high2 = __umulhi(0xCD9E8D57u, x2), low2 = 0xCD9E8D57u * x2;
-        x0 = high2 ^ x1 ^ k0;
-        x1 = low2;
-        x2 = high0 ^ x3 ^ k1;
-        x3 = low0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    return {x0, x1, x2, x3};
-}
-
 // y = x ∘ mask · scale, or added to y; four columns, one Philox block, a thread. y may be x.  grid: ceil(T · ceil(C / 4) / 256)
 template <class T>
 __device__ void dropout(const T *x, T *y, int accumulate, const int *documents, const int *positions, int rows, int cols,

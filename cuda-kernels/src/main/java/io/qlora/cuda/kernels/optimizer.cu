@@ -7,14 +7,16 @@ struct Slot {
     float *value, *mean, *square;
     const float *gradient;
     i64 size;
-    float keep, step; // 1 − lr·weightDecay, lr / (1 − β1ᵗ)
+    double rate_factor;
 };
 
 // grid: (blocks, slots)
 extern "C" __global__ void __launch_bounds__(256)
     adam_w(const Slot *slots, float mean_weight, float square_decay, float square_weight, float square_correction, float epsilon,
-           float gradient_scale) {
+           float gradient_scale, double learning_rate, double weight_decay, double mean_correction) {
     const Slot &slot = slots[blockIdx.y]; // not copied: sm_100 would spill it
+    double rate = __dmul_rn(learning_rate, slot.rate_factor); // rounded as on the CPU
+    float keep = (float)__dsub_rn(1, __dmul_rn(rate, weight_decay)), step = (float)__ddiv_rn(rate, mean_correction);
     for (i64 i = global_thread(); i < slot.size; i += (i64)gridDim.x * blockDim.x) {
         float g = slot.gradient[i] * gradient_scale;
         float m = slot.mean[i], v = slot.square[i];
@@ -23,7 +25,7 @@ extern "C" __global__ void __launch_bounds__(256)
         slot.mean[i] = m;
         slot.square[i] = v;
         float denominator = sqrtf(v) / square_correction + epsilon;
-        slot.value[i] = slot.value[i] * slot.keep - slot.step * (m / denominator);
+        slot.value[i] = slot.value[i] * keep - step * (m / denominator);
     }
 }
 CUEMU_EXPORT(adam_w)

@@ -1,12 +1,16 @@
 package io.qlora.cuda.compile;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.qlora.cuda.CodeSource;
 import io.qlora.cuda.emulation.Toolchain;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -44,9 +48,54 @@ class CardCodeTest {
     }
 
     @Test
+    void aCardThatTheJarWasNotBuiltForGetsWhatNvrtcMakesOrTheJarsOwn() {
+        assertEquals("embedded", CardCode.of(90, true).name());
+        String newer = CardCode.of(103, true).name();
+        assertTrue(newer.equals("embedded") || newer.matches("NVRTC .* for sm_103"), newer);
+        assumeTrue(NvrtcCode.available(), "NVRTC is missing: the CUDA kernels are not compiled at run time");
+        assertTrue(CardCode.of(90, false).name().matches("NVRTC .* for sm_90a"));
+    }
+
+    @Test
+    void withNeitherTheSentenceSaysWhatWasTriedAndTheWayOut() {
+        assumeFalse(NvrtcCode.available(), "NVRTC is there");
+        IllegalStateException e = assertThrows(IllegalStateException.class, () -> CardCode.of(90, false));
+        assertTrue(
+                e.getMessage()
+                        .startsWith("there is no machine code of the CUDA kernels: this jar was built without nvcc, and"
+                                + " libnvrtc.so.13 was not found (tried "),
+                e.getMessage());
+        assertTrue(
+                e.getMessage().endsWith("; install CUDA's NVRTC, or use a jar that was built with nvcc"),
+                e.getMessage());
+    }
+
+    @Test
+    void whatNvrtcDoesNotCompileTheJarsOwnCodeServes(@TempDir Path folder) {
+        assumeTrue(NvrtcCode.available(), "NVRTC is missing: the CUDA kernels are not compiled at run time");
+        CodeSource own = new CodeSource() {
+            @Override
+            public byte[] image(String unit) {
+                return unit.getBytes(StandardCharsets.UTF_8);
+            }
+
+            @Override
+            public String name() {
+                return "own";
+            }
+        };
+        int unknown = 999;
+        assertArrayEquals(own.image("add"), new NvrtcCode(unknown, new CodeCache(folder), own).image("add"));
+        CodeSource alone = new NvrtcCode(unknown, new CodeCache(folder), null);
+        IllegalStateException e = assertThrows(IllegalStateException.class, () -> alone.image("add"));
+        assertTrue(e.getMessage().contains("did not compile add.cu with [--gpu-architecture=sm_999"), e.getMessage());
+        assertTrue(e.getMessage().endsWith("; -Dqlora.cuda.nvrtc=FILE names another NVRTC"), e.getMessage());
+    }
+
+    @Test
     void nvrtcCompilesEveryKernelForEveryCardAndKeepsIt(@TempDir Path folder) throws IOException {
         assumeTrue(NvrtcCode.available(), "NVRTC is missing: the CUDA kernels are not compiled at run time");
-        CodeSource code = new NvrtcCode(80, new CodeCache(folder));
+        CodeSource code = new NvrtcCode(80, new CodeCache(folder), null);
         for (String unit : KernelSources.UNITS) {
             byte[] cubin = code.image(unit);
             assertTrue(cubin.length > 1000 && cubin[1] == 'E' && cubin[2] == 'L' && cubin[3] == 'F', unit);

@@ -180,7 +180,9 @@ class BindingTest {
     @ParameterizedTest
     @EnumSource
     void aCardIsOpenedWithTheCodeThatFitsItAndGivenBack(CudaBinding binding) {
-        assumeTrue(NativeLibrary.CUDA.available() && codeThere(), "neither nvcc nor NVRTC is there to make code");
+        assumeTrue(
+                NativeLibrary.CUDA.available() && codeThere(),
+                "nvcc is missing, and so is NVRTC: there is no code to load");
         StubDriver.clear();
         try (CudaDevice card = CudaDevice.open(binding, 0)) {
             assertTrue(card.description().startsWith("cuda:0, Stub 40, " + binding + ", kernels "), card.description());

@@ -36,6 +36,7 @@ public final class EmulatedDriver implements CudaDriver {
 
     private final SymbolLookup library;
     private final long capacity;
+    private final int computeMajor;
     private final MethodHandle launcher;
     private final MethodHandle take;
     private final MethodHandle release;
@@ -51,7 +52,13 @@ public final class EmulatedDriver implements CudaDriver {
      * @param order of a block's threads, from 0: see {@code cuemu.h}
      */
     public EmulatedDriver(SymbolLookup library, long capacity, int order) {
+        this(library, capacity, order, 8);
+    }
+
+    /** The same, with this major number of its compute capability: kernels differ by it. */
+    public EmulatedDriver(SymbolLookup library, long capacity, int order, int computeMajor) {
         this.library = library;
+        this.computeMajor = computeMajor;
         this.capacity = capacity;
         Linker linker = Linker.nativeLinker();
         FunctionDescriptor launch = FunctionDescriptor.of(
@@ -138,7 +145,7 @@ public final class EmulatedDriver implements CudaDriver {
     @Override
     public int attribute(int device, Attribute attribute) {
         return switch (attribute) {
-            case COMPUTE_MAJOR -> 8;
+            case COMPUTE_MAJOR -> computeMajor;
             case COMPUTE_MINOR -> 0;
             case MULTIPROCESSORS -> 4;
             case SHARED_BYTES_PER_BLOCK -> MOST_SHARED_BYTES;

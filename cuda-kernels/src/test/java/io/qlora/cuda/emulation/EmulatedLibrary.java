@@ -75,7 +75,7 @@ public final class EmulatedLibrary {
         try {
             Path header = Toolchain.source("cuemu.h");
             Path common = Toolchain.kernels().resolve("common.cuh");
-            String text = Files.readString(unit) + Files.readString(header) + Files.readString(common);
+            String text = Files.readString(unit) + Files.readString(header) + headers();
             Path object = Toolchain.output("emulated/" + kind + "/"
                     + unit.getFileName().toString().replace(".cu", "") + "-" + hash(text + FLAGS + flags) + ".o");
             if (!Files.exists(object)) {
@@ -90,6 +90,18 @@ public final class EmulatedLibrary {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    /** What a unit may include. */
+    private static String headers() throws IOException {
+        StringBuilder text = new StringBuilder();
+        try (Stream<Path> files = Files.list(Toolchain.kernels())) {
+            for (Path header :
+                    files.filter(f -> f.toString().endsWith(".cuh")).sorted().toList()) {
+                text.append(Files.readString(header));
+            }
+        }
+        return text.toString();
     }
 
     private static String hash(String text) {

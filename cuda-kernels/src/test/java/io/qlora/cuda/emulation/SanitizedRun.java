@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.qlora.cuda.CudaDevice;
 import io.qlora.cuda.driver.CudaDriver;
 import io.qlora.cuda.kernels.ApartDevice;
+import io.qlora.cuda.kernels.ProductCase;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.ops.testing.OnCard;
 import io.qlora.engine.ops.testing.OpCase;
@@ -63,7 +64,7 @@ public final class SanitizedRun {
         return new Result(process.waitFor(), said);
     }
 
-    /** Runs all op cases, or the faulty kernel that reads one element too many. */
+    /** Runs all op cases and products, or the faulty kernel that reads one element too many. */
     public static void main(String[] what) throws IOException {
         if (what[0].equals("overrun")) {
             overrun();
@@ -74,18 +75,26 @@ public final class SanitizedRun {
     }
 
     private static CudaDevice device(Path library) {
+        return device(library, 8);
+    }
+
+    private static CudaDevice device(Path library, int computeMajor) {
         SymbolLookup kernels = SymbolLookup.libraryLookup(library, Arena.global());
-        EmulatedDriver driver = new EmulatedDriver(kernels, MEMORY, 0);
+        EmulatedDriver driver = new EmulatedDriver(kernels, MEMORY, 0, computeMajor);
         return CudaDevice.open(driver, 0, EmulatedDriver.code(), new CudaDevice.Options(1 << 12, true));
     }
 
     private static void ops() {
-        CudaDevice card = device(EmulatedLibrary.build("sanitized", FLAGS.toArray(String[]::new)));
+        Path library = EmulatedLibrary.build("sanitized", FLAGS.toArray(String[]::new));
+        CudaDevice card = device(library);
         for (OpCase test : OnCard.cases("io.qlora.engine.ops", "io.qlora.nf4", "io.qlora.lora")) {
             for (DType activations : List.of(DType.F32, DType.BF16)) {
                 OnCard.run(test, new ApartDevice(card, activations));
             }
         }
+        ProductCase.all().forEach(product -> product.check(card));
+        CudaDevice hopper = device(library, 9);
+        ProductCase.large().forEach(product -> product.check(hopper));
     }
 
     private static void overrun() throws IOException {

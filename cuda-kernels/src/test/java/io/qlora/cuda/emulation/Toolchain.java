@@ -13,7 +13,9 @@ import java.util.concurrent.TimeUnit;
 /** The compilers that tests call, and where their files are. */
 public final class Toolchain {
 
-    private static final Path MODULE = Path.of("").toAbsolutePath(); // where Maven runs a module's tests
+    /** Of this module, which is not always the one whose tests run. */
+    private static final Path MODULE =
+            Path.of(System.getProperty("qlora.root", ".."), "cuda-kernels").toAbsolutePath();
 
     private Toolchain() {}
 

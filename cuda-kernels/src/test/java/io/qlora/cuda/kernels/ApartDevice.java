@@ -3,6 +3,7 @@ package io.qlora.cuda.kernels;
 import io.qlora.cuda.CudaDevice;
 import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.ops.Add;
+import io.qlora.engine.ops.AddRmsNorm;
 import io.qlora.engine.ops.Attention;
 import io.qlora.engine.ops.CachedAttention;
 import io.qlora.engine.ops.Dropout;
@@ -34,6 +35,7 @@ public final class ApartDevice extends Device {
     /** The activations among a contract's parameters: i is read, o is written, b both; a gradient is written or added to. */
     private static final Map<Class<?>, Map<String, String>> ACTIVATIONS = Map.ofEntries(
             Map.entry(Add.Kernel.class, Map.of("forward", "iio")),
+            Map.entry(AddRmsNorm.Kernel.class, Map.of("forward", "ii--oo-")),
             Map.entry(RmsNorm.Kernel.class, Map.of("forward", "i--o-", "backward", "i--io-")),
             Map.entry(SwiGlu.Kernel.class, Map.of("forward", "iio", "backward", "iiioo")),
             Map.entry(Rope.Kernel.class, Map.of("forward", "bb--", "backward", "ii--oo")),
@@ -44,7 +46,7 @@ public final class ApartDevice extends Device {
             Map.entry(LoraLinear.Kernel.class, Map.of("forward", "ii--oo", "backward", "i--iiooo--")),
             Map.entry(Attention.Kernel.class, Map.of("forward", "iii-o-", "backward", "iiii-i--ooo")),
             Map.entry(CachedAttention.Kernel.class, Map.of("forward", "iii---o")),
-            Map.entry(LinearCrossEntropy.Kernel.class, Map.of("nll", "b----", "scatter", "---o")));
+            Map.entry(LinearCrossEntropy.Kernel.class, Map.of("nll", "b----", "scatter", "i--o")));
 
     private final CudaDevice card;
     private final DType activations;
@@ -85,7 +87,7 @@ public final class ApartDevice extends Device {
         } finally {
             for (int i = 0; i < given.length; i++) {
                 if ((roles.charAt(i) == 'o' || roles.charAt(i) == 'b') && given[i] != null) {
-                    cast.cast(tensor(copies[i]), tensor(given[i]));
+                    cast.forward(tensor(copies[i]), tensor(given[i]));
                 }
             }
         }
@@ -96,7 +98,7 @@ public final class ApartDevice extends Device {
         DeviceArena arena = card.newArena(); // of a test that ends soon
         Tensor copy = new Tensor(activations, full.shape(), arena.allocate(activations.bytes() * full.size()), card);
         if (role != 'o' || (given instanceof Grad grad && grad.accumulate())) {
-            cast.cast(full, copy);
+            cast.forward(full, copy);
         }
         return given instanceof Grad grad ? new Grad(copy, grad.accumulate()) : copy;
     }

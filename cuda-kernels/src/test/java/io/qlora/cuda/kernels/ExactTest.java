@@ -12,6 +12,7 @@ import io.qlora.cuda.kernels.CudaMatMul.Term;
 import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.ops.Uniform;
 import io.qlora.engine.ops.testing.OpCase;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Device;
@@ -115,6 +116,23 @@ class ExactTest {
                     assertEquals(quantized(cpu, values, shape, twice), quantized(card, values, shape, twice));
                 }
             }
+        }
+    }
+
+    @Test
+    void uniformNumbersAreTheCpusToTheBit() {
+        try (CudaDevice card = card();
+                CpuDevice cpu = new CpuDevice(1)) {
+            for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
+                assertEquals(uniform(cpu, dtype), uniform(card, dtype));
+            }
+        }
+    }
+
+    /** More than one piece of them, and no multiple of four. */
+    private static String uniform(Device device, DType dtype) {
+        try (ModelMemory memory = new ModelMemory(device)) {
+            return hex(Uniform.fill(memory.empty(dtype, Uniform.PIECE + 1027), 0.3f, 42, 7));
         }
     }
 

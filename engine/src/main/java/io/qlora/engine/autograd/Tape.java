@@ -31,6 +31,7 @@ public final class Tape implements AutoCloseable {
     private final List<Node> nodes = new ArrayList<>();
     private final Set<Tensor> tracked = Collections.newSetFromMap(new IdentityHashMap<>());
     private BumpPool.Mark nodeStart;
+    private BumpPool.Mark hostStart; // null as long as nothing of this tape is there
 
     private Tape(StepMemory memory, Parameters leaves, boolean recording) {
         this.memory = memory;
@@ -79,6 +80,19 @@ public final class Tape implements AutoCloseable {
     /** A tensor with undefined elements, of {@code x}'s type and shape. */
     public Tensor like(Tensor x) {
         return memory.activations().empty(x.dtype(), x.shape());
+    }
+
+    /**
+     * A tensor of {@code x}'s type and shape in the machine's memory, as long as this tape: for {@link
+     * Device#copyBeside}.
+     *
+     * @throws UnsupportedOperationException if the device computes in the machine's memory itself
+     */
+    public Tensor onHost(Tensor x) {
+        if (hostStart == null) {
+            hostStart = memory.host().mark();
+        }
+        return memory.host().empty(x.dtype(), x.shape());
     }
 
     /**
@@ -191,5 +205,8 @@ public final class Tape implements AutoCloseable {
     public void close() {
         nodes.clear();
         memory.activations().release(start);
+        if (hostStart != null) {
+            memory.host().release(hostStart);
+        }
     }
 }

@@ -12,6 +12,7 @@ import java.lang.foreign.MemorySegment;
 public final class CpuDevice extends Device {
 
     private static final int ALIGNMENT = 64;
+    private static final long PIECE = 256L << 10; // of a copy, bytes: one thread does not use all of memory's bandwidth
 
     private final Workers workers;
     private final boolean vectors;
@@ -52,6 +53,17 @@ public final class CpuDevice extends Device {
     }
 
     @Override
+    public boolean onHost() {
+        return true;
+    }
+
+    /** What a chunk of logits may take: each of them costs a pass over the head's weight. */
+    @Override
+    public long pieceBytes() {
+        return 32L << 20;
+    }
+
+    @Override
     public DeviceArena newArena() {
         Arena arena = Arena.ofShared();
         return new DeviceArena() {
@@ -79,12 +91,25 @@ public final class CpuDevice extends Device {
 
     @Override
     public void copy(Tensor source, Tensor target) {
-        MemorySegment.copy(source.segment(), 0, target.segment(), 0, source.byteSize());
+        MemorySegment from = source.segment();
+        MemorySegment to = target.segment();
+        workers.run(pieces(from), piece -> {
+            long at = piece * PIECE;
+            MemorySegment.copy(from, at, to, at, Math.min(PIECE, from.byteSize() - at));
+        });
     }
 
     @Override
     public void zero(Tensor target) {
-        target.segment().fill((byte) 0);
+        MemorySegment all = target.segment();
+        workers.run(pieces(all), piece -> {
+            long at = piece * PIECE;
+            all.asSlice(at, Math.min(PIECE, all.byteSize() - at)).fill((byte) 0);
+        });
+    }
+
+    private static int pieces(MemorySegment segment) {
+        return Math.toIntExact(Math.ceilDiv(segment.byteSize(), PIECE));
     }
 
     @Override

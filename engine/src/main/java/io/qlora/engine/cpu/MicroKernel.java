@@ -28,16 +28,19 @@ final class MicroKernel {
     /** Columns of a tile. */
     static final int COLUMNS = 2 * WIDTH;
 
+    /** Elements from row to row of the left panel, of which a block of the sum fills at most as many. */
+    static final int STRIDE = 288;
+
     private MicroKernel() {}
 
     /**
      * Adds the product of two panels to a tile.
      *
-     * @param a element (row, k) at {@code aStart + k · ROWS + row}
-     * @param b element (k, column) at {@code k · COLUMNS + column}
+     * @param a element (row, k) at {@code aStart + row · STRIDE + k}
+     * @param b element (k, column) at {@code bStart + k · COLUMNS + column}
      * @param c element (row, column) at {@code cStart + row · COLUMNS + column}
      */
-    static void multiply(int depth, float[] a, int aStart, float[] b, float[] c, int cStart) {
+    static void multiply(int depth, float[] a, int aStart, float[] b, int bStart, float[] c, int cStart) {
         FloatVector c00 = FloatVector.zero(FLOATS);
         FloatVector c01 = FloatVector.zero(FLOATS);
         FloatVector c10 = FloatVector.zero(FLOATS);
@@ -51,31 +54,31 @@ final class MicroKernel {
         FloatVector c50 = FloatVector.zero(FLOATS);
         FloatVector c51 = FloatVector.zero(FLOATS);
         for (int k = 0; k < depth; k++) {
-            int p = aStart + k * ROWS;
-            int q = k * COLUMNS;
+            int p = aStart + k;
+            int q = bStart + k * COLUMNS;
             FloatVector b0 = FloatVector.fromArray(FLOATS, b, q);
             FloatVector b1 = FloatVector.fromArray(FLOATS, b, q + WIDTH);
             FloatVector a0 = FloatVector.broadcast(FLOATS, a[p]);
             c00 = a0.fma(b0, c00);
             c01 = a0.fma(b1, c01);
             VarHandle.loadLoadFence();
-            FloatVector a1 = FloatVector.broadcast(FLOATS, a[p + 1]);
+            FloatVector a1 = FloatVector.broadcast(FLOATS, a[p + STRIDE]);
             c10 = a1.fma(b0, c10);
             c11 = a1.fma(b1, c11);
             VarHandle.loadLoadFence();
-            FloatVector a2 = FloatVector.broadcast(FLOATS, a[p + 2]);
+            FloatVector a2 = FloatVector.broadcast(FLOATS, a[p + 2 * STRIDE]);
             c20 = a2.fma(b0, c20);
             c21 = a2.fma(b1, c21);
             VarHandle.loadLoadFence();
-            FloatVector a3 = FloatVector.broadcast(FLOATS, a[p + 3]);
+            FloatVector a3 = FloatVector.broadcast(FLOATS, a[p + 3 * STRIDE]);
             c30 = a3.fma(b0, c30);
             c31 = a3.fma(b1, c31);
             VarHandle.loadLoadFence();
-            FloatVector a4 = FloatVector.broadcast(FLOATS, a[p + 4]);
+            FloatVector a4 = FloatVector.broadcast(FLOATS, a[p + 4 * STRIDE]);
             c40 = a4.fma(b0, c40);
             c41 = a4.fma(b1, c41);
             VarHandle.loadLoadFence();
-            FloatVector a5 = FloatVector.broadcast(FLOATS, a[p + 5]);
+            FloatVector a5 = FloatVector.broadcast(FLOATS, a[p + 5 * STRIDE]);
             c50 = a5.fma(b0, c50);
             c51 = a5.fma(b1, c51);
         }

@@ -11,7 +11,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.FloatVector;
 
-/** Where the result of {@link MatMul} goes: to a tensor or its transpose, over or onto what is there. */
+/** Where the result of {@link MatMul} goes: to a tensor, over or onto what is there. */
 final class Result {
 
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
@@ -19,37 +19,30 @@ final class Result {
 
     private final Tensor c;
     private final MemorySegment segment;
-    private final boolean transposed;
     private final boolean accumulate;
 
-    private Result(Tensor c, boolean transposed, boolean accumulate) {
+    private Result(Tensor c, boolean accumulate) {
         Shapes.matrix(c, DType.F32, -1, -1, "MatMul", "result");
         this.c = c;
         this.segment = c.segment();
-        this.transposed = transposed;
         this.accumulate = accumulate;
     }
 
     static Result of(Tensor c, boolean accumulate) {
-        return new Result(c, false, accumulate);
+        return new Result(c, accumulate);
     }
 
-    static Result transposed(Tensor c, boolean accumulate) {
-        return new Result(c, true, accumulate);
-    }
-
-    /** Rows of the product, which are columns of the tensor if that is transposed. */
     int rows() {
-        return transposed ? c.cols() : c.length();
+        return c.length();
     }
 
     int cols() {
-        return transposed ? c.length() : c.cols();
+        return c.cols();
     }
 
-    /** Requires the tensor to be of the product's shape, or its transpose's. */
+    /** Requires the tensor to be of the product's shape. */
     void require(int rows, int cols) {
-        Shapes.matrix(c, DType.F32, transposed ? cols : rows, transposed ? rows : cols, "MatMul", "result");
+        Shapes.matrix(c, DType.F32, rows, cols, "MatMul", "result");
     }
 
     /**
@@ -58,48 +51,65 @@ final class Result {
      * @param block element (r, n) at {@code start + r · NR + n}
      */
     void store(float[] block, int start, int row, int rows, int col, int cols) {
-        if (transposed) {
-            storeTransposed(block, start, row, rows, col, cols);
+        long offset = 4 * ((long) row * cols() + col);
+        long stride = 4L * cols();
+        if (cols == NR) {
+            if (accumulate) {
+                addPairs(block, start, rows, segment, offset, stride);
+            } else {
+                writePairs(block, start, rows, segment, offset, stride);
+            }
             return;
         }
-        for (int r = 0; r < rows; r++) {
-            long offset = 4 * ((long) (row + r) * cols() + col);
-            if (cols == NR) {
-                storeVectors(block, start + r * NR, segment, offset, accumulate);
-            } else {
-                storeElements(block, start + r * NR, segment, offset, accumulate, cols);
-            }
+        int whole = cols / WIDTH * WIDTH;
+        if (whole > 0 && accumulate) {
+            add(block, start, rows, segment, offset, stride);
+        } else if (whole > 0) {
+            write(block, start, rows, segment, offset, stride);
         }
-    }
-
-    private static void storeVectors(float[] block, int start, MemorySegment c, long offset, boolean accumulate) {
-        FloatVector left = FloatVector.fromArray(FLOATS, block, start);
-        FloatVector right = FloatVector.fromArray(FLOATS, block, start + WIDTH);
-        long next = offset + 4L * WIDTH;
-        if (accumulate) {
-            left = FloatVector.fromMemorySegment(FLOATS, c, offset, ORDER).add(left);
-            right = FloatVector.fromMemorySegment(FLOATS, c, next, ORDER).add(right);
-        }
-        left.intoMemorySegment(c, offset, ORDER);
-        right.intoMemorySegment(c, next, ORDER);
-    }
-
-    private static void storeElements(
-            float[] block, int start, MemorySegment c, long offset, boolean accumulate, int cols) {
-        for (int n = 0; n < cols; n++) {
-            float value = block[start + n];
-            c.set(FLOAT, offset + 4L * n, accumulate ? c.get(FLOAT, offset + 4L * n) + value : value);
-        }
-    }
-
-    private void storeTransposed(float[] block, int start, int row, int rows, int col, int cols) {
-        for (int n = 0; n < cols; n++) {
-            long offset = 4 * ((long) (col + n) * rows() + row);
-            for (int r = 0; r < rows; r++) {
+        for (int r = 0; r < rows && whole < cols; r++) {
+            for (int n = whole; n < cols; n++) {
                 float value = block[start + r * NR + n];
-                long at = offset + 4L * r;
+                long at = offset + r * stride + 4L * n;
                 segment.set(FLOAT, at, accumulate ? segment.get(FLOAT, at) + value : value);
             }
+        }
+    }
+
+    // Methods of their own: a vector that is one of two, chosen inside, would be an object.
+
+    private static void writePairs(float[] block, int start, int rows, MemorySegment c, long offset, long stride) {
+        for (int r = 0; r < rows; r++) {
+            int i = start + r * NR;
+            long at = offset + r * stride;
+            FloatVector.fromArray(FLOATS, block, i).intoMemorySegment(c, at, ORDER);
+            FloatVector.fromArray(FLOATS, block, i + WIDTH).intoMemorySegment(c, at + 4L * WIDTH, ORDER);
+        }
+    }
+
+    private static void addPairs(float[] block, int start, int rows, MemorySegment c, long offset, long stride) {
+        for (int r = 0; r < rows; r++) {
+            int i = start + r * NR;
+            long left = offset + r * stride;
+            long right = left + 4L * WIDTH;
+            Widen.f32(c, left).add(FloatVector.fromArray(FLOATS, block, i)).intoMemorySegment(c, left, ORDER);
+            Widen.f32(c, right)
+                    .add(FloatVector.fromArray(FLOATS, block, i + WIDTH))
+                    .intoMemorySegment(c, right, ORDER);
+        }
+    }
+
+    private static void write(float[] block, int start, int rows, MemorySegment c, long offset, long stride) {
+        for (int r = 0; r < rows; r++) {
+            FloatVector.fromArray(FLOATS, block, start + r * NR).intoMemorySegment(c, offset + r * stride, ORDER);
+        }
+    }
+
+    private static void add(float[] block, int start, int rows, MemorySegment c, long offset, long stride) {
+        for (int r = 0; r < rows; r++) {
+            long at = offset + r * stride;
+            FloatVector after = Widen.f32(c, at).add(FloatVector.fromArray(FLOATS, block, start + r * NR));
+            after.intoMemorySegment(c, at, ORDER);
         }
     }
 }

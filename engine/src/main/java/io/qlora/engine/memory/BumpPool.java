@@ -7,27 +7,37 @@ import io.qlora.engine.tensor.DeviceArena;
 import io.qlora.engine.tensor.Shape;
 import io.qlora.engine.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 
 /**
  * A stack of memory: tensors are laid one behind the other, and everything above a mark is dropped at once. The memory
  * itself is kept for the next use, since fresh pages cost many times what reused ones do. One thread at a time.
+ *
+ * <p>The memory comes in pieces, and a tensor is laid on the first on which there is room: a mark is therefore where each
+ * piece ends, and what one has left over below a large tensor is there for the small ones after it.
  */
 public final class BumpPool implements AutoCloseable {
 
     private static final long ALIGNMENT = 256;
 
     /** A position to go back to. */
-    public record Mark(int chunk, long offset) {}
+    public static final class Mark {
+        private final long[] ends; // of what is on each chunk there was
+
+        private Mark(long[] ends) {
+            this.ends = ends;
+        }
+    }
 
     private final Device device;
     private final DeviceArena arena;
     private final long chunkBytes;
     private final List<Buffer> chunks = new ArrayList<>();
-    private final List<Long> before = new ArrayList<>(); // bytes of the chunks below each chunk
-    private int current;
-    private long offset;
+    private long[] ends = new long[0]; // of what is on each chunk
+    private long used;
     private long peak;
+    private long capacity;
 
     /**
      * An empty pool.
@@ -35,8 +45,13 @@ public final class BumpPool implements AutoCloseable {
      * @param chunkBytes how much it takes from the device at a time; a larger tensor gets a chunk of its own
      */
     public BumpPool(Device device, long chunkBytes) {
+        this(device, device.newArena(), chunkBytes);
+    }
+
+    /** An empty pool of another memory than the device's own. */
+    BumpPool(Device device, DeviceArena arena, long chunkBytes) {
         this.device = device;
-        this.arena = device.newArena();
+        this.arena = arena;
         this.chunkBytes = chunkBytes;
     }
 
@@ -47,38 +62,47 @@ public final class BumpPool implements AutoCloseable {
     }
 
     private Buffer allocate(long bytes) {
-        long start = (offset + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-        while (current < chunks.size() && start + bytes > chunks.get(current).byteSize()) {
-            current++;
-            start = 0;
+        int chunk = 0;
+        while (chunk < ends.length && start(chunk) + bytes > chunks.get(chunk).byteSize()) {
+            chunk++;
         }
-        if (current == chunks.size()) {
-            before.add(capacity());
-            chunks.add(arena.allocate(Math.max(bytes, chunkBytes)));
-            start = 0;
+        if (chunk == ends.length) {
+            Buffer taken = arena.allocate(Math.max(bytes, chunkBytes));
+            chunks.add(taken);
+            capacity += taken.byteSize();
+            ends = Arrays.copyOf(ends, chunk + 1);
         }
-        offset = start + bytes;
-        peak = Math.max(peak, used());
-        return device.slice(chunks.get(current), start, bytes);
+        long start = start(chunk);
+        used += start + bytes - ends[chunk];
+        ends[chunk] = start + bytes;
+        peak = Math.max(peak, used);
+        return device.slice(chunks.get(chunk), start, bytes);
+    }
+
+    private long start(int chunk) {
+        return (ends[chunk] + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     }
 
     /** The top of the stack. */
     public Mark mark() {
-        return new Mark(current, offset);
+        return new Mark(ends.clone());
     }
 
     /** Drops every tensor made since {@code mark}. */
     public void release(Mark mark) {
-        if (mark.chunk > current || (mark.chunk == current && mark.offset > offset)) {
-            throw new IllegalStateException("the pool is already below " + mark);
+        for (int chunk = 0; chunk < ends.length; chunk++) {
+            long end = chunk < mark.ends.length ? mark.ends[chunk] : 0;
+            if (end > ends[chunk]) {
+                throw new IllegalStateException("the pool is already below the mark it should go back to");
+            }
+            used -= ends[chunk] - end;
+            ends[chunk] = end;
         }
-        current = mark.chunk;
-        offset = mark.offset;
     }
 
-    /** Bytes from the bottom to the top of the stack, those left over at a chunk's end included. */
+    /** Bytes of the tensors on the stack, what aligns them included. */
     public long used() {
-        return (current < before.size() ? before.get(current) : capacity()) + offset;
+        return used;
     }
 
     /** The most that was ever {@link #used}, bytes. */
@@ -88,7 +112,7 @@ public final class BumpPool implements AutoCloseable {
 
     /** Bytes taken from the device. */
     public long capacity() {
-        return chunks.isEmpty() ? 0 : before.getLast() + chunks.getLast().byteSize();
+        return capacity;
     }
 
     @Override

@@ -1,6 +1,7 @@
 package io.qlora.engine.memory;
 
 import io.qlora.engine.tensor.Buffer;
+import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.DeviceArena;
 import io.qlora.engine.tensor.DeviceBuffer;
@@ -26,13 +27,46 @@ public final class PlanningDevice extends Device {
     private static final InvocationHandler NOTHING = PlanningDevice::nothing;
 
     private final Map<Class<?>, Object> kernels = new ConcurrentHashMap<>();
+    private final Device planned; // null: a processor
 
-    /** A device on which nothing has been made yet. */
-    public PlanningDevice() {}
+    /** A device on which nothing has been made yet, in place of a processor. */
+    public PlanningDevice() {
+        this(null);
+    }
+
+    /** A device on which nothing has been made yet, in place of this one. */
+    public PlanningDevice(Device planned) {
+        this.planned = planned;
+    }
 
     @Override
     public String name() {
         return "planning";
+    }
+
+    @Override
+    public DType activations() {
+        return planned == null ? super.activations() : planned.activations();
+    }
+
+    @Override
+    public boolean onHost() {
+        return planned == null || planned.onHost();
+    }
+
+    @Override
+    public long pieceBytes() {
+        return planned == null ? super.pieceBytes() : planned.pieceBytes();
+    }
+
+    @Override
+    public long chunkBytes() {
+        return planned == null ? super.chunkBytes() : planned.chunkBytes();
+    }
+
+    @Override
+    public DeviceArena newHostArena() {
+        return onHost() ? super.newHostArena() : newArena();
     }
 
     @Override

@@ -13,10 +13,11 @@ public final class StepMemory implements AutoCloseable {
     private final Device device;
     private final BumpPool activations;
     private final BlockPool gradients;
+    private BumpPool host; // null as long as nobody needs it
 
     public StepMemory(Device device) {
         this.device = device;
-        this.activations = new BumpPool(device, CHUNK);
+        this.activations = new BumpPool(device, device.chunkBytes());
         this.gradients = new BlockPool(device, CHUNK);
     }
 
@@ -34,6 +35,18 @@ public final class StepMemory implements AutoCloseable {
         return gradients;
     }
 
+    /**
+     * What the device has no room for: a stack in the machine's memory.
+     *
+     * @throws UnsupportedOperationException if the device computes in the machine's memory itself
+     */
+    public BumpPool host() {
+        if (host == null) {
+            host = new BumpPool(device, device.newHostArena(), CHUNK);
+        }
+        return host;
+    }
+
     /** The most that was in use, bytes: the sum of both pools' peaks. */
     public long peak() {
         return activations.peak() + gradients.peak();
@@ -44,15 +57,22 @@ public final class StepMemory implements AutoCloseable {
         return activations.capacity() + gradients.capacity();
     }
 
+    /** Bytes taken from the machine beside that. */
+    public long hostCapacity() {
+        return host == null ? 0 : host.capacity();
+    }
+
     /**
      * Checks that the last step gave everything back.
      *
      * @throws IllegalStateException with the number of bytes that are left
      */
     public void requireEmpty() {
-        if (activations.used() != 0 || gradients.used() != 0) {
-            throw new IllegalStateException("after the step " + activations.used() + " bytes of activations and "
-                    + gradients.used() + " bytes of gradients were left");
+        long offloaded = host == null ? 0 : host.used();
+        if (activations.used() != 0 || gradients.used() != 0 || offloaded != 0) {
+            throw new IllegalStateException("after the step " + activations.used() + " bytes of activations, "
+                    + gradients.used() + " bytes of gradients and " + offloaded
+                    + " bytes in the machine's memory were left");
         }
     }
 
@@ -60,5 +80,8 @@ public final class StepMemory implements AutoCloseable {
     public void close() {
         activations.close();
         gradients.close();
+        if (host != null) {
+            host.close();
+        }
     }
 }

@@ -34,6 +34,10 @@ public final class Add {
         Shapes.require(y, x.dtype(), x.shape(), "Add", "y");
         Tensor z = y.alias();
         x.device().kernel(Kernel.class).forward(x, y, z);
+        return record(tape, x, y, z);
+    }
+
+    static Tensor record(Tape tape, Tensor x, Tensor y, Tensor z) {
         return tape.record(z, List.of(x, y), (dz, gradients) -> {
             gradients.pass(x, dz);
             gradients.pass(y, dz);

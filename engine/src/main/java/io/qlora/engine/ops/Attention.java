@@ -85,7 +85,7 @@ public final class Attention {
     public static Tensor apply(Tape tape, Tensor q, Tensor k, Tensor v, Sequences sequences, int heads, int kvHeads) {
         int tokens = sequences.tokens();
         int size = headSize("Attention", q, heads, kvHeads);
-        Shapes.matrix(q, q.dtype(), tokens, -1, "Attention", "q");
+        Shapes.activation(q, tokens, -1, "Attention", "q");
         Shapes.require(k, q.dtype(), Shape.of(tokens, (long) kvHeads * size), "Attention", "k");
         Shapes.require(v, q.dtype(), k.shape(), "Attention", "v");
         Tensor y = tape.like(q); // [T, H·D]

@@ -40,6 +40,7 @@ public final class CachedAttention {
                             + " train, or Tape.inference to generate");
         }
         int size = Attention.headSize("CachedAttention", q, heads, kvHeads);
+        Shapes.activation(q, -1, -1, "CachedAttention", "q");
         Shapes.matrix(k, q.dtype(), -1, (long) kvHeads * size, "CachedAttention", "k");
         Shapes.require(v, q.dtype(), k.shape(), "CachedAttention", "v");
         Shapes.require(

@@ -33,14 +33,38 @@ public final class Checkpoint {
      */
     public static Tensor apply(Tape tape, Tensor x, BiFunction<Tape, Tensor, Tensor> block) {
         Tensor y = tape.like(x); // [T, C]
-        boolean depends;
+        boolean depends = forward(tape, x, block, y, () -> {});
+        return tape.record(y, depends, new Saved(tape, x, block));
+    }
+
+    /**
+     * Leaves the block's output in {@code y}, whose memory is not touched before {@code ready} has run.
+     *
+     * @return whether it depends on a leaf
+     */
+    static boolean forward(Tape tape, Tensor x, BiFunction<Tape, Tensor, Tensor> block, Tensor y, Runnable ready) {
         try (Tape inner = Tape.tracking(tape.memory(), tape.leaves())) {
             Tensor output = run(tape, inner, x, block);
             Shapes.require(output, x.dtype(), x.shape(), "Checkpoint", "the block's output");
+            ready.run();
             x.device().copy(output, y);
-            depends = inner.tracks(output);
+            return inner.tracks(output);
         }
-        return tape.record(y, depends, new Saved(tape, x, block));
+    }
+
+    /** Computes the block again and walks it back. */
+    static void backward(Tape tape, Tensor x, BiFunction<Tape, Tensor, Tensor> block, Tensor dy, Gradients gradients) {
+        try (Tape inner = Tape.recording(tape.memory(), tape.leaves())) {
+            Tensor y = run(tape, inner, x, block);
+            inner.backward(y, dy, gradients);
+        }
+    }
+
+    private record Saved(Tape tape, Tensor x, BiFunction<Tape, Tensor, Tensor> block) implements Backward {
+        @Override
+        public void backward(Tensor dy, Gradients gradients) {
+            Checkpoint.backward(tape, x, block, dy, gradients);
+        }
     }
 
     private static Tensor run(Tape tape, Tape inner, Tensor x, BiFunction<Tape, Tensor, Tensor> block) {
@@ -48,15 +72,5 @@ public final class Checkpoint {
             inner.track(x);
         }
         return block.apply(inner, x);
-    }
-
-    private record Saved(Tape tape, Tensor x, BiFunction<Tape, Tensor, Tensor> block) implements Backward {
-        @Override
-        public void backward(Tensor dy, Gradients gradients) {
-            try (Tape inner = Tape.recording(tape.memory(), tape.leaves())) {
-                Tensor y = run(tape, inner, x, block);
-                inner.backward(y, dy, gradients);
-            }
-        }
     }
 }

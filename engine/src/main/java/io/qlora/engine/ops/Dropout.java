@@ -5,7 +5,6 @@ import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.autograd.Gradients;
 import io.qlora.engine.autograd.Tape;
 import io.qlora.engine.nn.StepKey;
-import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Shapes;
 import io.qlora.engine.tensor.Tensor;
 import java.util.List;
@@ -67,14 +66,14 @@ public final class Dropout {
     /**
      * Drops elements of {@code x}; returns {@code x} itself where there is nothing to drop.
      *
-     * @param x [T, C], F32
+     * @param x [T, C]
      * @param p the probability of an element to be dropped, from 0 to below 1
      * @param step what the mask is keyed by; null in evaluation, when nothing is dropped
      * @param site where in the model: another number for each place that drops
      * @return [T, C]
      */
     public static Tensor apply(Tape tape, Tensor x, float p, StepKey step, int site, Sequences sequences) {
-        Shapes.matrix(x, DType.F32, sequences.tokens(), -1, "Dropout", "x");
+        Shapes.activation(x, sequences.tokens(), -1, "Dropout", "x");
         Mask mask = new Mask(p, step, site);
         if (p == 0 || step == null) {
             return x;

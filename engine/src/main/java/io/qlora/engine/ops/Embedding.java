@@ -25,7 +25,8 @@ public final class Embedding {
 
     private Embedding() {}
 
-    /** What a backend provides. Shapes: ids [T], I32; table [V, C], F32, F16 or BF16; dtable as table, F32; y, dy [T, C]. */
+    /** What a backend provides. Shapes: ids [T], I32; table [V, C], F32, F16 or BF16; dtable as table, F32; y, dy [T, C], of
+     * activations. */
     public interface Kernel {
 
         /** Throws {@link IndexOutOfBoundsException} when an id is not in the table, if the backend can tell. */
@@ -39,12 +40,12 @@ public final class Embedding {
      *
      * @param ids [T], I32, each from 0 to V − 1
      * @param table [V, C]; trainable if its tensor is a leaf
-     * @return [T, C], F32
+     * @return [T, C], of the type in which the device keeps activations
      * @throws IndexOutOfBoundsException naming the position, if an id is not in the table
      */
     public static Tensor apply(Tape tape, Tensor ids, DenseWeight table) {
         Shapes.require(ids, DType.I32, Shape.of(ids.size()), "Embedding", "ids");
-        Tensor y = tape.empty(DType.F32, ids.size(), table.in()); // [T, C]
+        Tensor y = tape.empty(ids.device().activations(), ids.size(), table.in()); // [T, C]
         ids.device().kernel(Kernel.class).forward(ids, table.tensor(), y);
         return tape.record(y, List.of(table.tensor()), new Saved(ids, table.tensor()));
     }

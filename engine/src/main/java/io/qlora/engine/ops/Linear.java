@@ -40,7 +40,7 @@ public final class Linear {
      * @return [T, out]
      */
     public static Tensor apply(Tape tape, Tensor x, DenseWeight w) {
-        Shapes.matrix(x, x.dtype(), -1, w.in(), "Linear", "x");
+        Shapes.activation(x, -1, w.in(), "Linear", "x");
         Tensor y = tape.empty(x.dtype(), x.rows(), w.out()); // [T, out]
         x.device().kernel(Kernel.class).forward(x, w.tensor(), y);
         return tape.record(y, List.of(x, w.tensor()), new Saved(x, w.tensor()));

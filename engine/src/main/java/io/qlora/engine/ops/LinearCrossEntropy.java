@@ -26,17 +26,20 @@ import java.util.List;
  *
  * The logits z are computed once, for rows that have a target only, some rows at a time: they are never whole in memory.
  * Since the loss is the end of every tape, the gradients are made on the spot, for dloss = 1, and kept: saves 4·N·C bytes
- * when x is tracked and 4·V·C when the head is.
+ * in float32 when x is tracked and 4·V·C when the head is.
+ *
+ * <p>Where x is bfloat16 so are z and dz, as in the reference, which computes the softmax of the logits widened; nll, the
+ * loss, and what is summed for them are float32.
  */
 public final class LinearCrossEntropy {
 
-    private static final long CHUNK_BYTES = 16L << 20; // of logits
     private static final long CHUNK_ROWS =
             64; // at least: the head is read from memory once a chunk, twice with gradients
 
     private LinearCrossEntropy() {}
 
-    /** What a backend provides besides {@link Embedding} and {@link Linear}. Shapes: logits [n, V]; targets [n], I32. */
+    /** What a backend provides besides {@link Embedding} and {@link Linear}. Shapes: logits [n, V], of activations;
+     * targets [n], I32. */
     public interface Kernel {
 
         /**
@@ -48,7 +51,10 @@ public final class LinearCrossEntropy {
         /** {@code loss = scale · sum nll}, of [N] to [1]. */
         void sum(Tensor nll, float scale, Tensor loss);
 
-        /** {@code dx = dloss · gathered}, row n [N, C] to row {@code rows[n]} [T, C]; the other rows get nothing, or zero. */
+        /**
+         * {@code dx = dloss · gathered}, both of activations, row n [N, C] to row {@code rows[n]} [T, C]; the other rows get
+         * nothing, or zero.
+         */
         void scatter(Tensor gathered, Tensor rows, Tensor dloss, Grad dx);
 
         /** {@code dhead = dloss · saved}, both [V, C]. */
@@ -67,20 +73,21 @@ public final class LinearCrossEntropy {
      * @throws IndexOutOfBoundsException naming the position, if a row or a target does not exist
      */
     public static Tensor apply(Tape tape, Tensor x, DenseWeight head, Tensor rows, Tensor targets, float scale) {
-        Shapes.matrix(x, DType.F32, -1, head.in(), "LinearCrossEntropy", "x");
+        Shapes.activation(x, -1, head.in(), "LinearCrossEntropy", "x");
         Shapes.require(rows, DType.I32, Shape.of(rows.size()), "LinearCrossEntropy", "rows");
         Shapes.require(targets, DType.I32, rows.shape(), "LinearCrossEntropy", "targets");
         Tensor w = head.tensor();
         long n = rows.size();
         Tensor loss = tape.empty(DType.F32, 1);
-        Tensor dgathered = tape.tracks(x) ? tape.empty(DType.F32, n, head.in()) : null; // [N, C]
+        Tensor dgathered = tape.tracks(x) ? tape.empty(x.dtype(), n, head.in()) : null; // [N, C]
         Tensor dw = tape.tracks(w) ? tape.empty(DType.F32, head.out(), head.in()) : null; // [V, C]
         try (Tape.Scratch _ = tape.scratch()) {
             Tensor nll = tape.empty(DType.F32, n);
             if (dw != null && n == 0) {
                 x.device().zero(dw);
             }
-            long most = Math.max(CHUNK_ROWS, CHUNK_BYTES / (4L * head.out()));
+            long most = Math.max(
+                    CHUNK_ROWS, x.device().pieceBytes() / ((long) x.dtype().bytes() * head.out()));
             for (long from = 0; from < n; from += most) {
                 long to = Math.min(n, from + most);
                 Grad dpart = dgathered == null ? null : new Grad(dgathered.rows(from, to), false);
@@ -106,8 +113,8 @@ public final class LinearCrossEntropy {
         Linear.Kernel linear = device.kernel(Linear.Kernel.class);
         boolean gradient = dgathered != null || dw != null;
         try (Tape.Scratch _ = tape.scratch()) {
-            Tensor gathered = tape.empty(DType.F32, rows.size(), x.cols()); // [n, C]
-            Tensor logits = tape.empty(DType.F32, rows.size(), w.rows()); // [n, V]
+            Tensor gathered = tape.empty(x.dtype(), rows.size(), x.cols()); // [n, C]
+            Tensor logits = tape.empty(x.dtype(), rows.size(), w.rows()); // [n, V]
             device.kernel(Embedding.Kernel.class).forward(rows, x, gathered);
             linear.forward(gathered, w, logits);
             device.kernel(Kernel.class).nll(logits, targets, scale, gradient, nll);

@@ -26,7 +26,8 @@ public final class RmsNorm {
 
     private RmsNorm() {}
 
-    /** What a backend provides. Shapes: x, y, dy, dx [T, C]; w, dw [C]; r [T], always float32. */
+    /** What a backend provides. Shapes: x, y, dy, dx [T, C], of activations; w, dw [C] and r [T], always
+     * float32. */
     public interface Kernel {
         void forward(Tensor x, Tensor w, float eps, Tensor y, Tensor r);
 
@@ -43,10 +44,15 @@ public final class RmsNorm {
      * @return [T, C]
      */
     public static Tensor apply(Tape tape, Tensor x, Tensor w, float eps) {
+        Shapes.activation(x, -1, -1, "RmsNorm", "x");
         Shapes.require(w, DType.F32, Shape.of(x.cols()), "RmsNorm", "w");
         Tensor y = tape.like(x); // [T, C]
         Tensor r = tape.empty(DType.F32, x.rows()); // [T]
         x.device().kernel(Kernel.class).forward(x, w, eps, y, r);
+        return record(tape, x, w, y, r);
+    }
+
+    static Tensor record(Tape tape, Tensor x, Tensor w, Tensor y, Tensor r) {
         return tape.record(y, List.of(x, w), new Saved(x, w, r));
     }
 

@@ -95,13 +95,13 @@ public final class Rope {
     /**
      * Rotates queries and keys by their positions, each written over itself: the tensors given must not be used afterwards.
      *
-     * @param q [T, H·D], F32; consumed
-     * @param k [T, K·D], F32; consumed
+     * @param q [T, H·D]; consumed
+     * @param k [T, K·D], of the type of {@code q}; consumed
      * @throws IllegalArgumentException if a head is not of the table's size, or a document longer than the table
      */
     public static Rotated apply(Tape tape, Tensor q, Tensor k, Table table, Sequences sequences) {
-        Shapes.matrix(q, DType.F32, sequences.tokens(), -1, "Rope", "q");
-        Shapes.matrix(k, DType.F32, sequences.tokens(), -1, "Rope", "k");
+        Shapes.activation(q, sequences.tokens(), -1, "Rope", "q");
+        Shapes.matrix(k, q.dtype(), sequences.tokens(), -1, "Rope", "k");
         int head = table.headSize();
         Shapes.require(q.cols() % head == 0, "Rope", "q", q, "[T, H·D] with D = " + head);
         Shapes.require(k.cols() % head == 0, "Rope", "k", k, "[T, K·D] with D = " + head);

@@ -4,7 +4,6 @@ import io.qlora.engine.autograd.Backward;
 import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.autograd.Gradients;
 import io.qlora.engine.autograd.Tape;
-import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Shapes;
 import io.qlora.engine.tensor.Tensor;
 import java.util.List;
@@ -36,13 +35,13 @@ public final class SwiGlu {
     /**
      * silu(gate) · up.
      *
-     * @param gate [T, F], F32
-     * @param up [T, F], F32
+     * @param gate [T, F]
+     * @param up [T, F], of the type of {@code gate}
      * @return [T, F]
      */
     public static Tensor apply(Tape tape, Tensor gate, Tensor up) {
-        Shapes.require(up, DType.F32, gate.shape(), "SwiGlu", "up");
-        Shapes.require(gate, DType.F32, up.shape(), "SwiGlu", "gate");
+        Shapes.activation(gate, -1, -1, "SwiGlu", "gate");
+        Shapes.require(up, gate.dtype(), gate.shape(), "SwiGlu", "up");
         Tensor y = tape.like(gate); // [T, F]
         gate.device().kernel(Kernel.class).forward(gate, up, y);
         return tape.record(y, List.of(gate, up), new Saved(gate, up));

@@ -47,12 +47,21 @@ public final class GradientNorm {
         BumpPool pool = memory.activations();
         BumpPool.Mark mark = pool.mark();
         Tensor norm = pool.empty(DType.F32, Shape.of(1));
-        List<Tensor> gradients =
-                parameters.list().stream().map(Parameter::gradient).toList();
-        memory.device().kernel(Kernel.class).norm(gradients, norm);
+        of(parameters, norm);
         float value = norm.item();
         pool.release(mark);
         return value;
+    }
+
+    /**
+     * The L2 norm of all gradients together, left on the device.
+     *
+     * @param norm F32 [1], written
+     */
+    public static void of(Parameters parameters, Tensor norm) {
+        List<Tensor> gradients =
+                parameters.list().stream().map(Parameter::gradient).toList();
+        norm.device().kernel(Kernel.class).norm(gradients, norm);
     }
 
     /**

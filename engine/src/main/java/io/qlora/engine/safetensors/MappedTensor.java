@@ -5,7 +5,7 @@ import java.lang.foreign.Arena;
 
 /**
  * A tensor whose elements are the file itself, mapped: pages are read when they are touched. Closing it gives them back
- * at once; the tensor must not be used afterwards.
+ * at once; the tensor must not be used afterwards. A device with memory of its own is written from its segment.
  */
 public final class MappedTensor implements AutoCloseable {
 

@@ -1,8 +1,8 @@
 package io.qlora.engine.safetensors;
 
-import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.files.FileErrors;
 import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.HostBuffer;
 import io.qlora.engine.tensor.Tensor;
 import java.io.IOException;
@@ -92,10 +92,10 @@ public final class SafetensorsFile implements AutoCloseable {
     /**
      * Maps a tensor's bytes, and no others.
      *
-     * @param device the host
+     * @param device what the tensor is for; its memory is the file, whatever this device computes in
      * @throws MalformedFileException if there is none of this name, or its type is not one a tensor can have
      */
-    public MappedTensor map(String name, CpuDevice device) throws IOException {
+    public MappedTensor map(String name, Device device) throws IOException {
         TensorEntry entry = entry(name);
         DType dtype = typeOf(entry);
         Arena arena = Arena.ofShared();

@@ -47,6 +47,23 @@ public final class Floats {
         tensor.segment().setAtIndex(FLOAT, i, (float) value);
     }
 
+    /** Sets element {@code i} of a floating-point tensor, rounded to nearest, ties to even. */
+    public static void round(Tensor tensor, long i, float value) {
+        switch (tensor.dtype()) {
+            case F32 -> tensor.segment().setAtIndex(FLOAT, i, value);
+            case F16 -> tensor.segment().setAtIndex(SHORT, i, Float.floatToFloat16(value));
+            case BF16 -> tensor.segment().setAtIndex(SHORT, i, bfloat16(value));
+            case I32, U8 -> throw new IllegalArgumentException(tensor + " is not floating-point");
+        }
+    }
+
+    /** The bfloat16 nearest to a number, of two the even one; a NaN is one still. */
+    public static short bfloat16(float value) {
+        int bits = Float.floatToRawIntBits(value);
+        int odd = (bits >>> 16) & 1;
+        return (short) (Float.isNaN(value) ? bits >>> 16 | 0x40 : (bits + 0x7fff + odd) >>> 16);
+    }
+
     /** Sets element {@code i} of a gradient, or adds to it. */
     public static void add(Grad grad, long i, double value) {
         put(grad.tensor(), i, grad.accumulate() ? get(grad.tensor(), i) + value : value);

@@ -35,4 +35,18 @@ public final class Shapes {
             throw new IllegalArgumentException(op + ": " + name + " should be " + expected + ", found " + tensor);
         }
     }
+
+    /**
+     * Requires {@code x} to be a matrix {@code [rows, cols]} of activations: float32, or what its device keeps them in; a
+     * negative extent allows any.
+     */
+    public static void activation(Tensor x, long rows, long cols, String op, String name) {
+        DType kept = x.device().activations();
+        if (x.dtype() != DType.F32 && x.dtype() != kept) {
+            String expected = kept == DType.F32 ? "F32" : "F32 or " + kept;
+            throw new IllegalArgumentException(op + ": " + name + " should be " + expected + ", in which "
+                    + x.device().name() + " computes, found " + x);
+        }
+        matrix(x, x.dtype(), rows, cols, op, name);
+    }
 }

@@ -106,11 +106,19 @@ public final class Tensor {
         return new Tensor(dtype, Shape.of(dims), part, device);
     }
 
-    /** The elements of a float32 tensor, copied to the heap (from the device, where that is elsewhere). */
+    /** The elements of a floating-point tensor, widened to float32 and copied to the heap (from the device, where elsewhere). */
     public float[] toFloats() {
-        Shapes.require(dtype == DType.F32, "toFloats", "tensor", this, "F32");
+        Shapes.require(dtype.isFloat(), "toFloats", "tensor", this, "F32, F16 or BF16");
         float[] values = new float[Math.toIntExact(size())];
-        device.read(this, MemorySegment.ofArray(values));
+        if (dtype == DType.F32) {
+            device.read(this, MemorySegment.ofArray(values));
+            return values;
+        }
+        short[] halves = new short[values.length];
+        device.read(this, MemorySegment.ofArray(halves));
+        for (int i = 0; i < values.length; i++) {
+            values[i] = dtype == DType.F16 ? Float.float16ToFloat(halves[i]) : Float.intBitsToFloat(halves[i] << 16);
+        }
         return values;
     }
 

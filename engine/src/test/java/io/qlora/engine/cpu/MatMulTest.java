@@ -9,7 +9,6 @@ import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Tensor;
 import java.util.List;
-import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -58,10 +57,6 @@ class MatMulTest {
                     Matrices.Expected expected = Matrices.expected(c.toFloats(), accumulate, a, b);
                     product.multiply(terms, c, accumulate);
                     expected.check(c.toFloats());
-                    Tensor ct = matrices.random(n, m);
-                    expected = Matrices.expected(Matrices.transpose(ct), accumulate, a, b);
-                    product.multiplyTransposed(terms, ct, accumulate);
-                    expected.check(Matrices.transpose(ct));
                 }
             }
         }
@@ -93,24 +88,6 @@ class MatMulTest {
                 new Term(a1.left(), b1.right()), new Term(a2.left(), b2.right()), new Term(a3.left(), b3.right()));
         product.multiply(terms, c, true);
         expected.check(c.toFloats());
-    }
-
-    @ParameterizedTest(name = "[{0}, {2}] times [{2}, {1}], rank {3}")
-    @CsvSource({"1, 1, 1, 1", "7, 40, 300, 3", "50, 33, 64, 8", "600, 70, 257, 16", "20, 5, 12, 50"})
-    void lowRankIsTheWeightAndItsAdapter(int m, int n, int k, int r) {
-        for (boolean accumulate : new boolean[] {false, true}) {
-            Matrix x = matrices.left(m, k, false, 1);
-            Matrix w = matrices.right(k, n, true, DType.BF16);
-            Matrix down = matrices.right(k, r, true, DType.F32);
-            Matrix up = matrices.right(r, n, true, DType.F32);
-            Tensor u = matrices.random(m, r);
-            Tensor y = matrices.random(m, n);
-            float[] before = y.toFloats();
-            product.multiplyLowRank(x.tensor(), w.right(), down.right(), 2.5f, u, up.right(), y, accumulate);
-            Matrices.expected(u.toFloats(), false, x, down).check(u.toFloats());
-            Matrix scaled = new Matrix(u, m, r, false, 2.5f);
-            Matrices.expected(before, accumulate, x, w, scaled, up).check(y.toFloats());
-        }
     }
 
     @Test
@@ -159,46 +136,6 @@ class MatMulTest {
                 }
             }
         }
-    }
-
-    @Test
-    void threadsDoNotShowInTheBits() {
-        Tensor x = matrices.random(300, 301);
-        Tensor w = matrices.random(130, 301);
-        Tensor down = matrices.random(7, 301);
-        Tensor up = matrices.random(130, 7);
-        float[] expected = null;
-        for (int threads = 1; threads <= 4; threads++) {
-            try (CpuDevice some = new CpuDevice(threads, true)) {
-                float[] found = lowRank(new MatMul(some.workers()), x, w, down, up);
-                expected = expected == null ? found : expected;
-                assertArrayEquals(expected, found, threads + " threads");
-            }
-        }
-    }
-
-    @Test
-    void twoCallersAtATimeDoNotDisturbEachOther() {
-        Tensor x1 = matrices.random(100, 301);
-        Tensor x2 = matrices.random(90, 301);
-        Tensor w = matrices.random(130, 301);
-        Tensor down = matrices.random(7, 301);
-        Tensor up = matrices.random(130, 7);
-        float[] expected1 = lowRank(product, x1, w, down, up);
-        float[] expected2 = lowRank(product, x2, w, down, up);
-        for (int i = 0; i < 20; i++) {
-            CompletableFuture<float[]> other = CompletableFuture.supplyAsync(() -> lowRank(product, x2, w, down, up));
-            assertArrayEquals(expected1, lowRank(product, x1, w, down, up));
-            assertArrayEquals(expected2, other.join());
-        }
-    }
-
-    private float[] lowRank(MatMul any, Tensor x, Tensor w, Tensor down, Tensor up) {
-        Tensor u = memory.empty(DType.F32, x.rows(), down.rows());
-        Tensor y = memory.empty(DType.F32, x.rows(), w.rows());
-        PanelSource downPanels = DensePanels.forward(down);
-        any.multiplyLowRank(x, DensePanels.forward(w), downPanels, 2, u, DensePanels.forward(up), y, false);
-        return y.toFloats();
     }
 
     @Test

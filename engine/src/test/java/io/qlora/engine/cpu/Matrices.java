@@ -72,22 +72,12 @@ final class Matrices {
         return tensor;
     }
 
-    static float[] transpose(Tensor tensor) {
-        int rows = tensor.rows();
-        int cols = tensor.cols();
-        float[] values = new float[rows * cols];
-        for (int i = 0; i < values.length; i++) {
-            values[i] = tensor.get((long) (i % rows) * cols + i / rows);
-        }
-        return values;
-    }
-
     /** Sums in double, and the sums of magnitudes that bound the error of any other way to compute them. */
     record Expected(double[] sums, double[] magnitudes, int length) {
 
-        /** Float32 sums of blocks of KC elements, each added to the last: at most that many roundings an element. */
+        /** Float32 sums of blocks, or groups of them, each added to the last: at most that many roundings an element. */
         void check(float[] found) {
-            double roundings = Math.min(length, MatMul.KC) + Math.ceilDiv(length, MatMul.KC) + 3;
+            double roundings = Math.min(length, MicroKernel.STRIDE) + Math.ceilDiv(length, MatMul.KC) + 3;
             for (int i = 0; i < sums.length; i++) {
                 assertEquals(sums[i], found[i], roundings * 0x1p-24 * magnitudes[i], "element " + i);
             }

@@ -22,7 +22,7 @@ final class MicroKernelShare {
      * @param patience nanoseconds after which it is done, too
      */
     static double best(double enough, long patience) {
-        float[] a = new float[TILES * MicroKernel.ROWS * DEPTH];
+        float[] a = new float[TILES * MicroKernel.ROWS * MicroKernel.STRIDE];
         float[] b = new float[MicroKernel.COLUMNS * DEPTH];
         float[] c = new float[TILES * MicroKernel.ROWS * MicroKernel.COLUMNS];
         double kernelFlops = 2.0 * TILES * MicroKernel.ROWS * MicroKernel.COLUMNS * DEPTH;
@@ -51,7 +51,7 @@ final class MicroKernelShare {
     private static void multiply(float[] a, float[] b, float[] c) {
         for (int tile = 0; tile < TILES; tile++) {
             int row = tile * MicroKernel.ROWS;
-            MicroKernel.multiply(DEPTH, a, row * DEPTH, b, c, row * MicroKernel.COLUMNS);
+            MicroKernel.multiply(DEPTH, a, row * MicroKernel.STRIDE, b, 0, c, row * MicroKernel.COLUMNS);
         }
     }
 

@@ -4,7 +4,10 @@ import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.cpu.DensePanels;
 import io.qlora.engine.cpu.Left;
+import io.qlora.engine.cpu.LowRankProduct;
+import io.qlora.engine.cpu.LowRankProduct.Gradients;
 import io.qlora.engine.cpu.MatMul;
+import io.qlora.engine.cpu.PanelSource;
 import io.qlora.engine.cpu.RowProduct;
 import io.qlora.engine.cpu.Term;
 import io.qlora.engine.tensor.Tensor;
@@ -20,10 +23,12 @@ import java.util.List;
  */
 final class CpuLoraLinear implements LoraLinear.Kernel {
 
+    private final LowRankProduct lowRank;
     private final MatMul product;
     private final BaseLinear base;
 
     CpuLoraLinear(CpuDevice device) {
+        this.lowRank = new LowRankProduct(device.workers());
         this.product = new MatMul(device.workers());
         this.base = new BaseLinear(device);
     }
@@ -32,15 +37,9 @@ final class CpuLoraLinear implements LoraLinear.Kernel {
     public void forward(Tensor x, Tensor dropped, Weight w, LowRank adapter, Tensor u, Tensor y) {
         boolean few = x.length() <= RowProduct.ROWS;
         if (dropped == x && !few) {
-            product.multiplyLowRank(
-                    x,
-                    WeightPanels.forward(w),
-                    DensePanels.forward(adapter.a()),
-                    adapter.scale(),
-                    u,
-                    DensePanels.forward(adapter.b()),
-                    y,
-                    false);
+            PanelSource a = DensePanels.forward(adapter.a());
+            PanelSource b = DensePanels.forward(adapter.b());
+            lowRank.forward(x, WeightPanels.forward(w), a, adapter.scale(), u, b, y);
             return;
         }
         product.multiply(List.of(new Term(Left.of(dropped), DensePanels.forward(adapter.a()))), u, false);
@@ -65,31 +64,12 @@ final class CpuLoraLinear implements LoraLinear.Kernel {
             Tensor dDropped,
             Grad da,
             Grad db) {
-        float s = adapter.scale();
-        if (dx != null && dDropped == null) {
-            product.multiplyLowRank(
-                    dy,
-                    WeightPanels.backward(w),
-                    DensePanels.backward(adapter.b()),
-                    s,
-                    v,
-                    DensePanels.backward(adapter.a()),
-                    dx.tensor(),
-                    dx.accumulate());
-        } else if (da != null || dx != null) {
-            product.multiply(List.of(new Term(Left.of(dy), DensePanels.backward(adapter.b()))), v, false);
-        }
-        if (db != null) { // as (s · uᵀ · dy)ᵀ: R rows to pack instead of out
-            Term term = new Term(Left.transposed(u).scaled(s), DensePanels.rows(dy));
-            product.multiplyTransposed(List.of(term), db.tensor(), db.accumulate());
-        }
-        if (da != null) {
-            Term term = new Term(Left.transposed(v).scaled(s), DensePanels.rows(dropped));
-            product.multiply(List.of(term), da.tensor(), da.accumulate());
-        }
+        PanelSource a = dDropped == null ? DensePanels.backward(adapter.a()) : null;
+        PanelSource b = DensePanels.backward(adapter.b());
+        Gradients gradients = new Gradients(u, db, dropped, da);
+        lowRank.backward(dy, WeightPanels.backward(w), b, adapter.scale(), v, a, dx, gradients);
         if (dx != null && dDropped != null) {
-            base.backward(w, dy, dx);
-            Term term = new Term(Left.of(v).scaled(s), DensePanels.backward(adapter.a()));
+            Term term = new Term(Left.of(v).scaled(adapter.scale()), DensePanels.backward(adapter.a()));
             product.multiply(List.of(term), dDropped, false);
         }
     }

@@ -55,7 +55,7 @@ public final class Nf4Panels {
             for (int n = 0; n < nr; n++) {
                 long from = (long) (n0 + n) * w.in + k0;
                 w.stage(from, kc, words, n * stride);
-                w.scales(from / BLOCK, blocks, scales, n, NR);
+                w.scales(from / BLOCK, 1, blocks, scales, n, NR);
             }
             WordTiles.transpose(words, stride, NR);
             for (int column = 0; column < NR; column += WIDTH) {
@@ -93,7 +93,7 @@ public final class Nf4Panels {
                 long from = (long) (n0 + n) * w.in + k0;
                 int phase = (int) (from % BLOCK);
                 w.stage(from, kc, words, n * stride);
-                w.scales(from / BLOCK, Math.ceilDiv(phase + kc, BLOCK), scales, n, NR);
+                w.scales(from / BLOCK, 1, Math.ceilDiv(phase + kc, BLOCK), scales, n, NR);
                 words[bounds + n] = BLOCK - phase;
             }
             WordTiles.transpose(words, stride, NR);
@@ -123,9 +123,7 @@ public final class Nf4Panels {
             int[] words = scratch.ints(kc * WORDS);
             float[] scales = scratch.floats(kc);
             PanelDecoder.stageRows(w.codes, ((long) k0 * w.in + n0) / 2, w.in / 2, kc, words);
-            for (int k = 0; k < kc; k++) {
-                scales[k] = w.scale(((long) (k0 + k) * w.in + n0) / BLOCK);
-            }
+            w.scales(((long) k0 * w.in + n0) / BLOCK, w.in / BLOCK, kc, scales, 0, 1);
             for (int column = 0; column < NR; column += WIDTH) {
                 PanelDecoder.rows(words, scales, kc, panel, column);
             }

@@ -69,10 +69,22 @@ final class Nf4Reader {
         return map[code] * absmax.getAtIndex(FLOAT, block / Nf4Weight.NESTED_BLOCK) + offset;
     }
 
-    /** Writes the scales of {@code count} blocks from {@code block} on to {@code to[at]}, {@code to[at + stride]}, … */
-    void scales(long block, int count, float[] to, int at, int stride) {
+    /** Writes the scales of {@code count} blocks, each {@code step} after the other, to {@code to[at]}, {@code to[at + stride]}, … */
+    void scales(long block, int step, int count, float[] to, int at, int stride) {
+        MemorySegment values = absmax;
+        MemorySegment bytes = absmaxCodes;
+        if (bytes == null) {
+            for (int b = 0; b < count; b++) {
+                to[at + b * stride] = values.get(FLOAT, 4 * (block + (long) b * step));
+            }
+            return;
+        }
+        float[] decoded = map;
+        float mean = offset;
         for (int b = 0; b < count; b++) {
-            to[at + b * stride] = scale(block + b);
+            long i = block + (long) b * step;
+            float scale = decoded[bytes.get(BYTE, i) & 0xff] * values.get(FLOAT, i / Nf4Weight.NESTED_BLOCK * 4);
+            to[at + b * stride] = scale + mean;
         }
     }
 

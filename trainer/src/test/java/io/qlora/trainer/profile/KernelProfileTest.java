@@ -98,7 +98,8 @@ class KernelProfileTest {
             flops += 2 * 2.0 * 20 * (layer[0] * layer[1] + 4 * (layer[0] + layer[1]));
         }
         assertEquals(flops, adapted.gflopS() * adapted.milliseconds() * 1e6, 1);
-        assertEquals(2 * 2 + 1, row(rows, "RmsNorm.forward").calls());
+        assertEquals(2 + 1, row(rows, "RmsNorm.forward").calls());
+        assertEquals(2, row(rows, "AddRmsNorm.forward").calls());
         assertEquals(2, row(rows, "Attention.backward").calls());
         assertEquals(1, row(rows, "AdamW.step").calls());
     }

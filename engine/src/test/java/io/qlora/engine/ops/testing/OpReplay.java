@@ -67,7 +67,7 @@ public final class OpReplay implements AutoCloseable {
         try (Tape tape = Tape.recording(step, new Parameters(leaves))) {
             for (OpCase.Input input : test.inputs()) {
                 if (input.role() == OpCase.Role.ACTIVATION) {
-                    tensors.computeIfPresent(input.name(), (name, tensor) -> TestOps.copy(tape, tensor));
+                    tensors.computeIfPresent(input.name(), (name, tensor) -> TestOps.activation(tape, tensor));
                 }
             }
             observe(test, device, forward);

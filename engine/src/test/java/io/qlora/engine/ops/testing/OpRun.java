@@ -7,6 +7,7 @@ import io.qlora.engine.autograd.Tape;
 import io.qlora.engine.memory.BumpPool;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
+import io.qlora.engine.scalar.Floats;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.Shape;
@@ -120,7 +121,7 @@ final class OpRun {
             Map<String, Tensor> given = new LinkedHashMap<>(tensors);
             for (OpCase.Input input : test.inputs()) {
                 if (input.role() == OpCase.Role.ACTIVATION) {
-                    given.put(input.name(), TestOps.copy(tape, tensors.get(input.name())));
+                    given.put(input.name(), TestOps.activation(tape, tensors.get(input.name())));
                 }
             }
             List<Tensor> outputs = test.op().apply(tape, new OpCase.Inputs(given, model));
@@ -182,28 +183,30 @@ final class OpRun {
 
     /** An input on the device of {@code model}, with these elements, or its own if it is of integers. */
     static Tensor tensor(OpCase.Input input, float[] floats, ModelMemory model) {
-        Device device = model.device();
         Tensor tensor = model.empty(input.dtype(), input.shape().dims());
-        switch (input.dtype()) {
-            case F32 -> tensor.set(floats);
-            case I32 -> tensor.set(input.ints());
-            case F16, BF16 -> {
-                short[] halves = new short[floats.length];
-                for (int i = 0; i < floats.length; i++) {
-                    halves[i] = input.dtype() == DType.F16 ? Float.floatToFloat16(floats[i]) : bfloat16(floats[i]);
-                }
-                device.write(MemorySegment.ofArray(halves), tensor);
-            }
-            case U8 -> throw new IllegalArgumentException(input.name() + ": bytes are no input, make them in the op");
+        if (floats == null) {
+            return tensor.set(input.ints());
         }
+        write(tensor, floats);
         return tensor;
     }
 
-    /** Rounded to nearest, ties to even. */
-    private static short bfloat16(float x) {
-        int bits = Float.floatToRawIntBits(x);
-        int odd = (bits >>> 16) & 1;
-        return (short) (Float.isNaN(x) ? 0x7fc0 : (bits + 0x7fff + odd) >>> 16);
+    /** Overwrites a floating-point tensor, rounded to its type. */
+    private static void write(Tensor tensor, float[] floats) {
+        if (tensor.dtype() == DType.F32) {
+            tensor.set(floats);
+            return;
+        }
+        short[] halves = new short[floats.length];
+        for (int i = 0; i < floats.length; i++) {
+            halves[i] = switch (tensor.dtype()) {
+                case F16 -> Float.floatToFloat16(floats[i]);
+                case BF16 -> Floats.bfloat16(floats[i]);
+                case F32, I32, U8 ->
+                    throw new IllegalArgumentException(tensor + ": bytes are no input, make them in the op");
+            };
+        }
+        tensor.device().write(MemorySegment.ofArray(halves), tensor);
     }
 
     /** Lends the device's step memory, which must come back empty: one that does not is not used again. */
@@ -237,14 +240,10 @@ final class OpRun {
 
     /** Sets a gradient on the host, or adds to it. */
     static void put(Grad grad, float[] value) {
-        if (grad.accumulate()) {
-            float[] sum = grad.tensor().toFloats();
-            for (int i = 0; i < sum.length; i++) {
-                sum[i] += value[i];
-            }
-            grad.tensor().set(sum);
-        } else {
-            grad.tensor().set(value);
+        float[] sum = grad.accumulate() ? grad.tensor().toFloats() : new float[value.length];
+        for (int i = 0; i < sum.length; i++) {
+            sum[i] += value[i];
         }
+        write(grad.tensor(), sum);
     }
 }

@@ -2,6 +2,7 @@ package io.qlora.engine.ops.testing;
 
 import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.autograd.Tape;
+import io.qlora.engine.ops.Cast;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Tensor;
 import java.util.List;
@@ -11,8 +12,11 @@ final class TestOps {
 
     private TestOps() {}
 
-    /** A copy: turns a leaf into an activation. */
-    static Tensor copy(Tape tape, Tensor x) {
+    /** A copy, in the type in which the device keeps activations: turns a leaf into one. */
+    static Tensor activation(Tape tape, Tensor x) {
+        if (x.dtype() != x.device().activations()) {
+            return Cast.apply(tape, x, x.device().activations());
+        }
         Tensor y = tape.like(x);
         x.device().copy(x, y);
         return tape.record(y, List.of(x), (dy, gradients) -> gradients.pass(x, dy));

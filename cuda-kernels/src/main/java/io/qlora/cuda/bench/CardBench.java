@@ -1,0 +1,283 @@
+package io.qlora.cuda.bench;
+
+import io.qlora.cuda.CudaDevice;
+import io.qlora.cuda.bench.KernelCase.Work;
+import io.qlora.cuda.driver.Attribute;
+import io.qlora.cuda.driver.CudaBinding;
+import io.qlora.cuda.driver.CudaDriver;
+import io.qlora.cuda.driver.CudaException;
+import io.qlora.cuda.kernels.CudaMatMul;
+import io.qlora.cuda.kernels.Route;
+import io.qlora.cuda.kernels.RouteMeasurement;
+import io.qlora.engine.cpu.CpuDevice;
+import io.qlora.engine.tensor.DType;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.Consumer;
+import java.util.regex.Pattern;
+
+/**
+ * Tells the truth about a card: checks every kernel against the CPU, then measures, each kernel next to what the card's copy
+ * bandwidth and its dense product, measured in the same run, allow.
+ */
+public final class CardBench {
+
+    /**
+     * What to do.
+     *
+     * @param only names of checks, kernels and parts to do are those in which this is found; null for all
+     * @param small at sizes that an emulated card gets through; routes are then not kept, and nothing is held against aims
+     */
+    public record Options(Pattern only, boolean small) {
+
+        boolean wants(String name) {
+            return only == null || only.matcher(name).find();
+        }
+    }
+
+    /** Something more that is measured on the card: a training step. */
+    public interface Part {
+
+        /** As it is selected. */
+        String name();
+
+        /**
+         * Measures.
+         *
+         * @param card idle
+         * @param small at sizes that an emulated card gets through
+         * @param figures takes what was found
+         */
+        void measure(CudaDevice card, boolean small, Consumer<Figure> figures);
+    }
+
+    private static final String ROUTES = "routes";
+    private static final String LAUNCHES = "launches";
+    private static final int MOST_COPIES = 8;
+
+    private final CudaDevice card;
+    private final Options options;
+    private final Consumer<String> lines;
+    private final CudaMatMul products;
+    private final List<Check> checks = new ArrayList<>();
+    private final Ceilings ceilings;
+    private final Map<String, Measurement> kernels = new HashMap<>();
+    private final List<Measurement> inOrder = new ArrayList<>();
+    private final List<Figure> figures = new ArrayList<>();
+    private final List<String> failures = new ArrayList<>();
+
+    /**
+     * A bench of a card.
+     *
+     * @param lines is given the tables line by line, as they come about
+     */
+    public CardBench(CudaDevice card, Options options, Consumer<String> lines) {
+        this.card = card;
+        this.options = options;
+        this.lines = lines;
+        this.products = CudaMatMul.of(card);
+        this.ceilings = new Ceilings(card, options.small);
+    }
+
+    /** Does everything that is wanted, these parts last. */
+    public Report run(List<Part> parts) {
+        lines.accept(card.description());
+        lines.accept("dense products: " + products.products());
+        check();
+        try (EventTimer timer = new EventTimer(card)) {
+            ceilings(timer);
+            if (options.wants(ROUTES)) {
+                attempt(ROUTES, () -> routes(timer));
+            }
+            kernels(timer);
+            compare(timer);
+        }
+        if (options.wants(LAUNCHES)) {
+            attempt(LAUNCHES, this::launches);
+        }
+        for (Part part : parts) {
+            if (options.wants(part.name())) {
+                heading(part.name());
+                attempt(part.name(), () -> part.measure(card, options.small, this::add));
+            }
+        }
+        failures.forEach(failure -> lines.accept("FAILED " + failure));
+        int driver = card.driver().driverVersion();
+        return new Report(
+                failures.isEmpty() && checks.stream().allMatch(Check::passed),
+                card.description(),
+                driver / 1000 + "." + driver % 1000 / 10,
+                products.products(),
+                checks,
+                ceilings.measured(),
+                inOrder,
+                figures,
+                products.routes(),
+                failures);
+    }
+
+    private void attempt(String name, Runnable measurement) {
+        try {
+            measurement.run();
+        } catch (RuntimeException e) { // what comes after is worth having
+            failures.add(name + ": " + e.getMessage());
+        }
+    }
+
+    /** What is to be reached is so at full size. */
+    private void add(Figure figure) {
+        Figure held = options.small ? Figure.of(figure.name(), figure.value(), figure.unit(), figure.note()) : figure;
+        figures.add(held);
+        lines.accept(held.toString());
+    }
+
+    private void check() {
+        heading("checks against the CPU");
+        try (CpuDevice cpu = new CpuDevice(Runtime.getRuntime().availableProcessors())) {
+            Checks against = new Checks(card, cpu);
+            List<Size> sizes = options.small ? List.of(Size.SMALL) : List.of(Size.SMALL, Size.MEDIUM);
+            for (KernelCase kernel : KernelCase.all()) {
+                if (options.wants(kernel.name())) {
+                    attempt(kernel.name(), () -> sizes.forEach(size -> keep(against.of(kernel, size))));
+                }
+            }
+        }
+    }
+
+    /** One line a kernel: the worst check, or those that failed. */
+    private void keep(List<Check> found) {
+        checks.addAll(found);
+        if (found.stream().allMatch(Check::passed)) {
+            Check worst = Collections.max(found, Comparator.comparingDouble(Check::used));
+            lines.accept(worst.toString());
+        } else {
+            found.stream().filter(check -> !check.passed()).forEach(check -> lines.accept(check.toString()));
+        }
+    }
+
+    private void heading(String what) {
+        lines.accept("");
+        lines.accept("— " + what);
+    }
+
+    private void ceilings(EventTimer timer) {
+        heading("ceilings of this card");
+        lines.accept(Measurement.head());
+        attempt("copy", () -> lines.accept(ceilings.copy(timer).toString()));
+        attempt("dense product", () -> lines.accept(ceilings.dense(timer).toString()));
+    }
+
+    private void kernels(EventTimer timer) {
+        heading("kernels, in bfloat16, at the sizes of " + size());
+        lines.accept(Measurement.head());
+        for (KernelCase kernel : KernelCase.all()) {
+            if (kernel.measured() && options.wants(kernel.name())) {
+                attempt(kernel.name(), () -> keep(measure(timer, kernel, kernel.name())));
+            }
+        }
+    }
+
+    private Size size() {
+        return options.small ? Size.SMALL : Size.LARGE;
+    }
+
+    private void keep(Measurement measurement) {
+        Measurement held = measurement.against(ceilings.tflopS(), ceilings.gbS());
+        kernels.put(held.name(), held);
+        inOrder.add(held);
+        lines.accept(held.toString());
+    }
+
+    /** On so many copies of the operands that the cache cannot hold them. */
+    private Measurement measure(EventTimer timer, KernelCase kernel, String name) {
+        List<Operands> copies = new ArrayList<>();
+        List<Runnable> works = new ArrayList<>();
+        try {
+            Work work;
+            double bytes;
+            do {
+                Operands operands = new Operands(card, DType.BF16, false);
+                copies.add(operands);
+                work = kernel.preparation().on(operands, size());
+                bytes = operands.bytes();
+                works.add(work.run());
+            } while (works.size() < Math.min(MOST_COPIES, 3 * cacheBytes() / bytes));
+            return Measurement.of(name, timer.time(works), work.flops(), work.bytes() == 0 ? bytes : work.bytes());
+        } finally {
+            copies.forEach(Operands::close);
+        }
+    }
+
+    private double cacheBytes() {
+        return card.driver().attribute(card.ordinal(), Attribute.L2_CACHE_BYTES);
+    }
+
+    /** The products of one shape by each route against the vendor's, and what the card's ceilings make of the others. */
+    private void compare(EventTimer timer) {
+        KernelCase dense = ProductCases.ALL.getFirst();
+        boolean wanted = options.wants(ProductCases.DENSE);
+        if (wanted) {
+            attempt("our tiles", () -> keep(forced(timer, dense, Route.TILES, Aims.TILES)));
+            if (products.vendor() != null) {
+                attempt("library", () -> keep(forced(timer, dense, Route.LIBRARY, Aims.vendor(products.vendor()))));
+            }
+        }
+        heading("what is to be reached");
+        new Aims(ceilings.tflopS(), ceilings.gbS(), kernels, this::add).compare(products.vendor());
+    }
+
+    private Measurement forced(EventTimer timer, KernelCase kernel, Route route, String name) {
+        products.force(route);
+        try {
+            return measure(timer, kernel, name);
+        } finally {
+            products.force(null);
+        }
+    }
+
+    private void routes(EventTimer timer) {
+        Size size = size();
+        int[] tokens = options.small
+                ? new int[] {1, 8, 64}
+                : new int[] {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
+        RouteMeasurement measurement = new RouteMeasurement(
+                card, work -> timer.time(List.of(work)).median(), size.feedForward(), size.width());
+        heading("the fastest routes of matrix products (form, weight, from tokens, route, without a library)");
+        measurement.measure(!options.small, tokens).lines().forEach(lines);
+    }
+
+    private void launches() {
+        heading("launches, on the host");
+        CudaDriver own = card.driver();
+        add(launch(own));
+        for (CudaBinding binding : CudaBinding.values()) {
+            if (real(own) && !binding.toString().equals(own.binding())) {
+                try (CudaDriver other = binding.open()) {
+                    other.setCurrent(other.retainPrimaryContext(card.ordinal()));
+                    add(launch(other));
+                    other.releasePrimaryContext(card.ordinal());
+                } catch (CudaException e) {
+                    lines.accept("through " + binding + ": not measured, " + e.getMessage());
+                }
+            }
+        }
+    }
+
+    /** Whether its handles are CUDA's, so that another binding can be used beside it. */
+    private static boolean real(CudaDriver driver) {
+        for (CudaBinding binding : CudaBinding.values()) {
+            if (binding.toString().equals(driver.binding())) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    private Figure launch(CudaDriver driver) {
+        return Figure.of("a launch through " + driver.binding(), LaunchCost.nanos(driver, card), "ns", "");
+    }
+}
