@@ -2,7 +2,9 @@ package io.qlora.bench;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
@@ -42,6 +44,14 @@ public final class Main implements Callable<Integer> {
                             + " on a driver that does nothing (needs gcc, no card).")
     private boolean launches;
 
+    @Option(
+            names = "--in-turn",
+            description = {
+                "Measure each subject, its peers and the bounds in turn, in one process: ratios that hold on a machine that"
+                        + " others use, too. -i is then the number of rounds (default 15), -r of each subject in each."
+            })
+    private boolean inTurn;
+
     @Option(names = "--list", description = "Only say what would be measured.")
     private boolean list;
 
@@ -61,8 +71,8 @@ public final class Main implements Callable<Integer> {
     @Option(names = "-wi", defaultValue = "2", description = "Iterations to warm up (default ${DEFAULT-VALUE}).")
     private int warmups;
 
-    @Option(names = "-i", defaultValue = "5", description = "Iterations that count (default ${DEFAULT-VALUE}).")
-    private int iterations;
+    @Option(names = "-i", description = "Iterations that count (default 5).")
+    private Integer iterations;
 
     @Option(names = "-w", defaultValue = "500", description = "Milliseconds of the former (default ${DEFAULT-VALUE}).")
     private int warmupMilliseconds;
@@ -84,7 +94,8 @@ public final class Main implements Callable<Integer> {
             subjects.forEach(subject -> System.out.println(subject.name()));
             return 0;
         }
-        Harness harness = new Harness(forks, warmups, warmupMilliseconds, iterations, milliseconds);
+        Harness harness =
+                new Harness(forks, warmups, warmupMilliseconds, iterations == null ? 5 : iterations, milliseconds);
         if (launches) {
             for (String binding : List.of("panama", "jcuda")) {
                 System.out.printf(Locale.ROOT, "a launch through %-7s %7.1f ns%n", binding, harness.launch(binding));
@@ -93,7 +104,13 @@ public final class Main implements Callable<Integer> {
         }
         for (int count : threads) {
             table.head();
-            measure(harness, subjects, count);
+            if (inTurn) {
+                InTurn rounds = new InTurn(
+                        iterations == null ? 15 : iterations, milliseconds, warmups * warmupMilliseconds);
+                families(subjects).forEach(family -> rounds.measure(family, count).forEach(this::print));
+            } else {
+                measure(harness, subjects, count);
+            }
         }
         if (json != null) {
             Report.of(measurements).write(json);
@@ -125,6 +142,18 @@ public final class Main implements Callable<Integer> {
             addAfterPeer(peer, byName, wanted);
         }
         wanted.add(subject);
+    }
+
+    /** Subjects by what they are all held against in the end. */
+    private static Collection<List<Subject>> families(List<Subject> subjects) {
+        Map<String, String> roots = new HashMap<>();
+        Map<String, List<Subject>> families = new LinkedHashMap<>();
+        for (Subject subject : subjects) { // each after its peer
+            String root = roots.getOrDefault(subject.peer(), subject.name());
+            roots.put(subject.name(), root);
+            families.computeIfAbsent(root, _ -> new ArrayList<>()).add(subject);
+        }
+        return families.values();
     }
 
     private void measure(Harness harness, List<Subject> subjects, int count) throws RunnerException {

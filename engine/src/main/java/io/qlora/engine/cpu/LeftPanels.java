@@ -75,6 +75,8 @@ final class LeftPanels implements AutoCloseable {
                 Arrays.fill(data, start, start + length, 0f);
             } else if (left.transposed()) {
                 packColumn(x, 4 * ((long) k * cols + firstRow + row), 4L * cols, length, left.scale(), data, start);
+            } else if (left.scale() == 1) {
+                MemorySegment.copy(x, FLOAT, 4 * ((long) (firstRow + row) * cols + k), data, start, length);
             } else {
                 packRow(x, 4 * ((long) (firstRow + row) * cols + k), length, left.scale(), data, start);
             }
