@@ -69,13 +69,14 @@ public final class CudaDevice extends Device {
     }
 
     private static final double GIB = 1L << 30;
+    private static final int HOPPER = 9; // compute capability's major number
 
     /** Rows of a 128,256-token head's logits enough for its product to be bound by arithmetic, in bfloat16. */
     private static final long PIECE_BYTES = 256L << 20;
 
     private final CudaDriver driver;
     private final int ordinal;
-    private final CodeSource code;
+    private CodeSource code;
     private final Options options;
     private final Thread owner = Thread.currentThread();
     private final Arena arena = Arena.ofShared();
@@ -197,9 +198,10 @@ public final class CudaDevice extends Device {
         return stream;
     }
 
-    /** The compute capability's major number: 8 for Ampere and Ada, 9 for Hopper. */
-    public int computeMajor() {
-        return driver.attribute(ordinal, Attribute.COMPUTE_MAJOR);
+    /** Whether kernels may use {@code wgmma}: on Hopper cards, unless {@code -Dqlora.cuda.wgmma=false} says otherwise. */
+    public boolean warpgroups() {
+        return driver.attribute(ordinal, Attribute.COMPUTE_MAJOR) == HOPPER
+                && !"false".equals(System.getProperty("qlora.cuda.wgmma"));
     }
 
     /** Number of multiprocessors. */
@@ -219,7 +221,19 @@ public final class CudaDevice extends Device {
 
     /** The module of a unit, loaded on the first call. */
     long module(String unit) {
-        return modules.computeIfAbsent(unit, name -> driver.loadModule(code.image(name)));
+        return modules.computeIfAbsent(unit, this::load);
+    }
+
+    private long load(String unit) {
+        try {
+            return driver.loadModule(code.image(unit));
+        } catch (CudaException e) {
+            if (!e.codeRefused()) {
+                throw e;
+            }
+            code = code.instead(e);
+            return driver.loadModule(code.image(unit));
+        }
     }
 
     /**
