@@ -16,7 +16,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
-import java.util.function.Consumer;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
@@ -59,9 +58,9 @@ class CardBenchTest {
             }
 
             @Override
-            public void measure(CudaDevice card, boolean small, Consumer<Figure> figures) {
+            public void measure(CudaDevice card, boolean small, CardBench.Findings findings) {
                 assertTrue(small);
-                figures.accept(Figure.atMost(2, "a figure", 3, "GiB", "of a part"));
+                findings.add(Figure.atMost(2, "a figure", 3, "GiB", "of a part"));
             }
         });
         String said = String.join("\n", lines);
@@ -149,11 +148,11 @@ class CardBenchTest {
             }
 
             @Override
-            public void measure(CudaDevice card, boolean small, Consumer<Figure> figures) {
+            public void measure(CudaDevice card, boolean small, CardBench.Findings findings) {
                 if (fails) {
                     throw new IllegalStateException("no room");
                 }
-                figures.accept(Figure.of("figure", 1, "ns", ""));
+                findings.add(Figure.of("figure", 1, "ns", ""));
             }
         };
     }
