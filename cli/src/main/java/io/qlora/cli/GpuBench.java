@@ -30,7 +30,7 @@ final class GpuBench implements CardBench.Listener {
     record Written(String date, String java, boolean complete, Report report) {}
 
     /** After so long without a word, what is being done is taken for a kernel that never ends. */
-    private static final Duration PATIENCE = Duration.ofMinutes(3);
+    private static final Duration PATIENCE = Duration.ofMinutes(2);
 
     private final Path json;
     private final PrintWriter out;

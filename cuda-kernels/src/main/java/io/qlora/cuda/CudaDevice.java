@@ -83,6 +83,7 @@ public final class CudaDevice extends Device {
     private final Arguments arguments = new Arguments(arena);
     private final Map<String, Long> modules = new HashMap<>();
     private final Map<Class<?>, AutoCloseable> shared = new LinkedHashMap<>();
+    private final String cardName;
     private final int multiprocessors;
     private final long stream;
     private final Staging staging;
@@ -94,6 +95,7 @@ public final class CudaDevice extends Device {
         this.ordinal = ordinal;
         this.code = code;
         this.options = options;
+        this.cardName = driver.deviceName(ordinal);
         driver.setCurrent(driver.retainPrimaryContext(ordinal));
         this.multiprocessors = driver.attribute(ordinal, Attribute.MULTIPROCESSORS);
         this.stream = driver.createStream();
@@ -127,12 +129,12 @@ public final class CudaDevice extends Device {
 
     /** What runs where, for a report: {@code cuda:0, NVIDIA H200, panama, kernels embedded}. */
     public String description() {
-        return name() + ", " + driver.deviceName(ordinal) + ", " + driver.binding() + ", kernels " + code.name();
+        return name() + ", " + cardName + ", " + driver.binding() + ", kernels " + code.name();
     }
 
     /** The card's own name: {@code NVIDIA H200}. */
     public String cardName() {
-        return driver.deviceName(ordinal);
+        return cardName;
     }
 
     /** The card, from 0. */

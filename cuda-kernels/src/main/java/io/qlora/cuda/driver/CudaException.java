@@ -10,6 +10,12 @@ public final class CudaException extends IllegalStateException {
     /** Invalid image, no binary for the card, invalid PTX, no compiler of PTX, PTX of an unsupported version. */
     private static final Set<Integer> CODE_REFUSED = Set.of(200, 209, 218, 221, 222);
 
+    /**
+     * Illegal address, time-out, then assertion, hardware's stack, instruction, alignment, address space, program counter, and any
+     * other exception: told by whatever is called next.
+     */
+    private static final Set<Integer> KERNEL_FAILED = Set.of(700, 702, 710, 714, 715, 716, 717, 718, 719);
+
     private final String function;
     private final int code;
 
@@ -45,6 +51,9 @@ public final class CudaException extends IllegalStateException {
                 .append(code)
                 .append("), ")
                 .append(text);
+        if (KERNEL_FAILED.contains(code) && !Boolean.getBoolean("qlora.cuda.check")) {
+            message.append("; a kernel that was begun before has failed, -Dqlora.cuda.check=true names it");
+        }
         return new CudaException(message.toString(), function, code);
     }
 
