@@ -1,8 +1,8 @@
 """Measures torch on a GPU: its dense product, its attention, and training steps of transformers + peft in bfloat16.
 
 What `qlora bench gpu` is held against by bench/gpu-side-by-side: the shape of Llama-3-8B, random weights, rank 16 on all
-linears. Times are taken with CUDA's events; medians. What is missing or fails is reported as null, with the reason. Prints
-one JSON object.
+linears. Times are taken with CUDA's events; medians. What fails is reported with the reason. Prints a JSON object a line: all
+that is known until then, the last line everything.
 """
 
 import argparse
@@ -12,10 +12,12 @@ import statistics
 import time
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")  # no room lost between pieces of it
 
 import torch  # noqa: E402
 
 WARM_UP = 3
+AT_FULL_CLOCK = 0.5  # seconds of work, after which a card that was idle is
 
 
 def arguments():
@@ -80,6 +82,17 @@ def attention(tokens, heads=32, kv_heads=8, size=128):
 
 
 def training_step(options):
+    """Of so many documents, or if there is no room for them, of half as many: a rate of tokens all the same."""
+    try:
+        return training_step_of(options.documents, options)
+    except torch.cuda.OutOfMemoryError:
+        if options.documents == 1:
+            raise
+    torch.cuda.empty_cache()  # what the step held went with the exception, at the end of its clause
+    return training_step_of(options.documents // 2, options)
+
+
+def training_step_of(documents, options):
     import peft
     import transformers
 
@@ -106,7 +119,7 @@ def training_step(options):
     model = peft.get_peft_model(model, lora).train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.0, fused=True)
-    ids = torch.randint(config.vocab_size, (options.documents, options.tokens), device="cuda")
+    ids = torch.randint(config.vocab_size, (documents, options.tokens), device="cuda")
     torch.cuda.reset_peak_memory_stats()
     seconds = []
     begun = time.perf_counter()
@@ -124,11 +137,11 @@ def training_step(options):
     measured = seconds[WARM_UP:] or seconds[-1:]
     return {
         "stack": "transformers %s, peft %s, bf16 LoRA" % (transformers.__version__, peft.__version__),
-        "documents": options.documents,
+        "documents": documents,
         "tokens": options.tokens,
         "layers": options.layers,
         "step_s": measured,
-        "tok_s": options.documents * options.tokens / statistics.median(measured),
+        "tok_s": documents * options.tokens / statistics.median(measured),
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30,
     }
 
@@ -143,21 +156,30 @@ def attempt(work):
         torch.cuda.empty_cache()
 
 
+def warm():
+    a, b = half(8192, 8192), half(8192, 8192)
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < AT_FULL_CLOCK:
+        torch.mm(a, b)
+        torch.cuda.synchronize()
+
+
 def main():
     options = arguments()
     torch.manual_seed(1)
-    report = {
-        "card": torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "copy": attempt(copy),
-        "dense_8192": attempt(lambda: product(8192, 8192, 8192, 1)),
-        "linear_4096": attempt(lambda: product(4096, 14336, 4096)),
-        "linear_1": attempt(lambda: product(1, 14336, 4096)),
-        "attention_4096": attempt(lambda: attention(4096)),
-        "training_step": attempt(lambda: training_step(options)),
+    report = {"card": torch.cuda.get_device_name(), "torch": torch.__version__, "cuda": torch.version.cuda}
+    parts = {
+        "copy": copy,
+        "dense_8192": lambda: product(8192, 8192, 8192, 1),
+        "linear_4096": lambda: product(4096, 14336, 4096),
+        "linear_1": lambda: product(1, 14336, 4096),
+        "attention_4096": lambda: attention(4096),
+        "training_step": lambda: training_step(options),
     }
-    print(json.dumps(report), flush=True)
+    attempt(warm)
+    for name, work in parts.items():
+        report[name] = attempt(work)
+        print(json.dumps(report), flush=True)
 
 
 if __name__ == "__main__":

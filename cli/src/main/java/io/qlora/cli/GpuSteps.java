@@ -26,7 +26,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.OptionalInt;
 import java.util.Random;
-import java.util.function.Consumer;
 
 /** Training steps on random weights made on the card: rank 16 on all linears, of the shapes of Llama 3. */
 final class GpuSteps implements CardBench.Part {
@@ -51,6 +50,10 @@ final class GpuSteps implements CardBench.Part {
             int tokens,
             boolean checkpointing) {
 
+        String shape() {
+            return documents + " × " + tokens + " tokens";
+        }
+
         Run with(LoadOptions.Quantization other) {
             return new Run(config, other, documents, tokens, checkpointing);
         }
@@ -72,7 +75,25 @@ final class GpuSteps implements CardBench.Part {
     }
 
     /** What a run showed: the median step's seconds, and what it took of the card's memory, bytes. */
-    private record Result(double seconds, long bytes) {}
+    private record Result(double seconds, long bytes) {
+
+        /** Tokens a second, 0 if the clock did not move. */
+        double perSecond(Run run) {
+            return seconds == 0 ? 0 : run.documents * run.tokens / seconds;
+        }
+    }
+
+    private final long free;
+
+    /**
+     * Steps on a card.
+     *
+     * @param free what the card had free before anything was done on it, bytes: what is taken since then, the kernels' code
+     *     and libraries' memory included, is what a run takes
+     */
+    GpuSteps(long free) {
+        this.free = free;
+    }
 
     @Override
     public String name() {
@@ -80,23 +101,23 @@ final class GpuSteps implements CardBench.Part {
     }
 
     @Override
-    public void measure(CudaDevice card, boolean small, Consumer<Figure> figures) {
+    public void measure(CudaDevice card, boolean small, CardBench.Findings findings) {
         LlamaConfig eight = small ? config(2, 64, 4, 2, 96, 160) : config(32, 4096, 32, 8, 14_336, 128_256);
-        Run qlora = new Run(eight, LoadOptions.Quantization.NF4, 2, small ? 24 : 4096, false);
-        double nf4 = speed(card, qlora, "QLoRA", 14_600, figures);
-        double bf16 = speed(card, qlora.with(LoadOptions.Quantization.NONE), "bf16 LoRA", Double.NaN, figures);
-        if (nf4 > 0 && bf16 > 0) {
-            figures.accept(Figure.atLeast(0.95, "QLoRA against our own bf16 LoRA", nf4 / bf16, "ratio", ""));
-        }
-        waits(card, qlora, figures);
+        Run whole = new Run(eight, LoadOptions.Quantization.NF4, 2, small ? 24 : 4096, false);
         Run recomputed = new Run(eight, LoadOptions.Quantization.NF4, 1, small ? 16 : 2048, true);
-        figures.accept(Figure.atMost(
-                8,
-                "peak memory, " + recomputed.tokens + " tokens, checkpointing",
-                run(card, recomputed, null).bytes / GIB,
-                "GiB",
-                "beside CUDA's own context"));
-        seventy(card, small, figures);
+        double[] nf4 = new double[1];
+        findings.attempt("QLoRA", () -> nf4[0] = speed(card, whole, "QLoRA", 14_600, findings));
+        findings.attempt("memory", () -> memory(card, recomputed, findings));
+        findings.attempt("70B", () -> seventy(card, small, findings));
+        findings.attempt("bf16 LoRA", () -> {
+            Run dense = whole.with(LoadOptions.Quantization.NONE);
+            double bf16 = speed(card, dense, "bf16 LoRA", Double.NaN, findings);
+            if (nf4[0] > 0 && bf16 > 0) {
+                findings.add(Figure.atLeast(0.95, "QLoRA against our own bf16 LoRA", nf4[0] / bf16, "ratio", ""));
+            }
+        });
+        findings.attempt("waits", () -> waits(card, whole, findings));
+        findings.attempt("waits with checkpointing", () -> waits(card, recomputed, findings));
     }
 
     private static LlamaConfig config(int layers, int hidden, int heads, int kvHeads, int feedForward, int vocabulary) {
@@ -114,25 +135,34 @@ final class GpuSteps implements CardBench.Part {
     }
 
     /** Tokens a second, 0 if the clock did not move. */
-    private static double speed(CudaDevice card, Run run, String what, double aim, Consumer<Figure> figures) {
+    private double speed(CudaDevice card, Run run, String what, double aim, CardBench.Findings findings) {
         Result result = run(card, run, null);
-        int tokens = run.documents * run.tokens;
-        double perSecond = result.seconds == 0 ? 0 : tokens / result.seconds;
+        double perSecond = result.perSecond(run);
         String note = String.format(
                 Locale.ROOT,
                 "%.1f TFLOP/s at %.1f GFLOP a token, %.1f GiB",
                 1e-3 * perSecond * run.gflopPerToken(),
                 run.gflopPerToken(),
                 result.bytes / GIB);
-        String name = "training step, " + run.documents + " × " + run.tokens + " tokens, " + what;
-        figures.accept(
+        String name = "training step, " + run.shape() + ", " + what;
+        findings.add(
                 Double.isNaN(aim)
                         ? Figure.of(name, perSecond, "tokens/s", note)
                         : Figure.atLeast(aim, name, perSecond, "tokens/s", note));
         return perSecond;
     }
 
-    private static void waits(CudaDevice card, Run run, Consumer<Figure> figures) {
+    private void memory(CudaDevice card, Run run, CardBench.Findings findings) {
+        Result result = run(card, run, null);
+        String name = "peak memory, " + run.tokens + " tokens, checkpointing";
+        findings.add(Figure.atMost(8, name, result.bytes / GIB, "GiB", note(result, run)));
+    }
+
+    private static String note(Result result, Run run) {
+        return String.format(Locale.ROOT, "beside CUDA's own context; %.0f tokens/s", result.perSecond(run));
+    }
+
+    private void waits(CudaDevice card, Run run, CardBench.Findings findings) {
         try (LaunchWaits waits = new LaunchWaits(card)) {
             double[] share = new double[1];
             run(waits.card(), run, new TrainingListener() {
@@ -145,9 +175,9 @@ final class GpuSteps implements CardBench.Part {
                     }
                 }
             });
-            figures.accept(Figure.atMost(
+            findings.add(Figure.atMost(
                     0.03,
-                    "time the card waits for launches in the QLoRA step",
+                    "time the card waits for launches, " + run.shape() + (run.checkpointing ? ", checkpointing" : ""),
                     share[0],
                     "share",
                     "at most: events around each of " + waits.launches() + " launches make the host slower"));
@@ -155,23 +185,24 @@ final class GpuSteps implements CardBench.Part {
     }
 
     /** The 70B shape whole where there is room, and otherwise by what a layer takes. */
-    private static void seventy(CudaDevice card, boolean small, Consumer<Figure> figures) {
+    private void seventy(CudaDevice card, boolean small, CardBench.Findings findings) {
         int layers = small ? 3 : 80;
-        boolean whole = small || card.driver().memoryInfo().total() >= WHOLE_70B_GIB * GIB;
+        boolean whole = small || card.driver().memoryInfo().free() >= WHOLE_70B_GIB * GIB;
         double bytes;
+        String note;
         if (whole) {
-            bytes = run(card, seventy(layers, small), null).bytes;
+            Run run = seventy(layers, small);
+            Result result = run(card, run, null);
+            bytes = result.bytes;
+            note = "whole, " + note(result, run);
         } else {
             double two = run(card, seventy(2, false), null).bytes;
             double four = run(card, seventy(4, false), null).bytes;
             bytes = two + (layers - 2) * (four - two) / 2;
+            note = "extrapolated from 2 and 4 of its 80 layers";
         }
-        figures.accept(Figure.atMost(
-                46,
-                "peak memory, 70B shape, 2,048 tokens, checkpointing",
-                bytes / GIB,
-                "GiB",
-                whole ? "whole, beside CUDA's own context" : "extrapolated from 2 and 4 of its 80 layers"));
+        findings.add(
+                Figure.atMost(46, "peak memory, 70B shape, 2,048 tokens, checkpointing", bytes / GIB, "GiB", note));
     }
 
     private static Run seventy(int layers, boolean small) {
@@ -180,8 +211,7 @@ final class GpuSteps implements CardBench.Part {
     }
 
     /** Trains for some steps; {@code listener} may be null. */
-    private static Result run(CudaDevice card, Run run, TrainingListener listener) {
-        long before = card.driver().memoryInfo().free();
+    private Result run(CudaDevice card, Run run, TrainingListener listener) {
         LoadOptions options =
                 LoadOptions.builder().quantization(run.quantization).build();
         LoraConfig lora = LoraConfig.builder().r(RANK).loraAlpha(2.0 * RANK).build();
@@ -214,7 +244,7 @@ final class GpuSteps implements CardBench.Part {
                 card.finish();
                 Collections.sort(seconds);
                 double median = seconds.isEmpty() ? 0 : seconds.get(seconds.size() / 2);
-                return new Result(median, before - card.driver().memoryInfo().free());
+                return new Result(median, free - card.driver().memoryInfo().free());
             }
         } catch (IOException e) {
             throw new UncheckedIOException(e);

@@ -69,19 +69,21 @@ public final class CudaDevice extends Device {
     }
 
     private static final double GIB = 1L << 30;
+    private static final int HOPPER = 9; // compute capability's major number
 
     /** Rows of a 128,256-token head's logits enough for its product to be bound by arithmetic, in bfloat16. */
     private static final long PIECE_BYTES = 256L << 20;
 
     private final CudaDriver driver;
     private final int ordinal;
-    private final CodeSource code;
+    private CodeSource code;
     private final Options options;
     private final Thread owner = Thread.currentThread();
     private final Arena arena = Arena.ofShared();
     private final Arguments arguments = new Arguments(arena);
     private final Map<String, Long> modules = new HashMap<>();
     private final Map<Class<?>, AutoCloseable> shared = new LinkedHashMap<>();
+    private final String cardName;
     private final int multiprocessors;
     private final long stream;
     private final Staging staging;
@@ -93,6 +95,7 @@ public final class CudaDevice extends Device {
         this.ordinal = ordinal;
         this.code = code;
         this.options = options;
+        this.cardName = driver.deviceName(ordinal);
         driver.setCurrent(driver.retainPrimaryContext(ordinal));
         this.multiprocessors = driver.attribute(ordinal, Attribute.MULTIPROCESSORS);
         this.stream = driver.createStream();
@@ -126,12 +129,12 @@ public final class CudaDevice extends Device {
 
     /** What runs where, for a report: {@code cuda:0, NVIDIA H200, panama, kernels embedded}. */
     public String description() {
-        return name() + ", " + driver.deviceName(ordinal) + ", " + driver.binding() + ", kernels " + code.name();
+        return name() + ", " + cardName + ", " + driver.binding() + ", kernels " + code.name();
     }
 
     /** The card's own name: {@code NVIDIA H200}. */
     public String cardName() {
-        return driver.deviceName(ordinal);
+        return cardName;
     }
 
     /** The card, from 0. */
@@ -197,9 +200,10 @@ public final class CudaDevice extends Device {
         return stream;
     }
 
-    /** The compute capability's major number: 8 for Ampere and Ada, 9 for Hopper. */
-    public int computeMajor() {
-        return driver.attribute(ordinal, Attribute.COMPUTE_MAJOR);
+    /** Whether kernels may use {@code wgmma}: on Hopper cards, unless {@code -Dqlora.cuda.wgmma=false} says otherwise. */
+    public boolean warpgroups() {
+        return driver.attribute(ordinal, Attribute.COMPUTE_MAJOR) == HOPPER
+                && !"false".equals(System.getProperty("qlora.cuda.wgmma"));
     }
 
     /** Number of multiprocessors. */
@@ -219,7 +223,19 @@ public final class CudaDevice extends Device {
 
     /** The module of a unit, loaded on the first call. */
     long module(String unit) {
-        return modules.computeIfAbsent(unit, name -> driver.loadModule(code.image(name)));
+        return modules.computeIfAbsent(unit, this::load);
+    }
+
+    private long load(String unit) {
+        try {
+            return driver.loadModule(code.image(unit));
+        } catch (CudaException e) {
+            if (!e.codeRefused()) {
+                throw e;
+            }
+            code = code.instead(e);
+            return driver.loadModule(code.image(unit));
+        }
     }
 
     /**

@@ -3,7 +3,8 @@ package io.qlora.cuda;
 /** A kernel on a device, by its unit and name; loaded when it is first launched. */
 public final class CudaFunction {
 
-    private static final int SHARED_WITHOUT_ASKING = 48 << 10;
+    private static final int SHARED_WITHOUT_ASKING =
+            32 << 10; // of 48 KiB, of which a kernel's static memory takes a part
 
     private final CudaDevice device;
     private final String unit;

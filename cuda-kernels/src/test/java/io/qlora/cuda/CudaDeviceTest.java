@@ -1,5 +1,6 @@
 package io.qlora.cuda;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
@@ -10,16 +11,20 @@ import io.qlora.cuda.driver.CudaDriver;
 import io.qlora.cuda.driver.CudaException;
 import io.qlora.cuda.emulation.EmulatedDriver;
 import io.qlora.cuda.emulation.EmulatedLibrary;
+import io.qlora.cuda.emulation.WatchedDriver;
 import io.qlora.engine.autograd.Tape;
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
 import io.qlora.engine.ops.Add;
+import io.qlora.engine.ops.RmsNorm;
 import io.qlora.engine.ops.testing.OpCase;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.DeviceArena;
 import io.qlora.engine.tensor.DeviceMemoryException;
 import io.qlora.engine.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import org.junit.jupiter.api.Test;
@@ -134,5 +139,47 @@ class CudaDeviceTest {
             card.kernel(Add.Kernel.class).forward(empty, empty, empty);
             assertEquals(0, driver.launches());
         }
+    }
+
+    /** As a driver of CUDA 12 does with what nvcc 13 has made. */
+    @Test
+    void codeThatTheDriverRefusesIsReplacedByAnotherSourcesOnce() {
+        List<String> loaded = new ArrayList<>();
+        CudaDriver driver = WatchedDriver.of(driver(16 << 20), (method, arguments) -> {
+            String image = method.equals("loadModule") ? new String((byte[]) arguments[0], UTF_8) : "";
+            loaded.add(image);
+            if (image.startsWith("new ")) {
+                throw CudaException.of("cuModuleLoadDataEx", 200, "CUDA_ERROR_INVALID_IMAGE", "image is invalid");
+            }
+            return null;
+        });
+        CodeSource tooNew = new CodeSource() {
+            @Override
+            public byte[] image(String unit) {
+                return ("new " + unit).getBytes(UTF_8);
+            }
+
+            @Override
+            public String name() {
+                return "too new";
+            }
+
+            @Override
+            public CodeSource instead(CudaException refusal) {
+                assertTrue(refusal.codeRefused());
+                return EmulatedDriver.code();
+            }
+        };
+        try (CudaDevice card = CudaDevice.open(driver, 0, tooNew, new CudaDevice.Options(STAGING, true));
+                ModelMemory memory = new ModelMemory(card)) {
+            Tensor x = memory.zeros(DType.F32, 4).set(1f, 2f, 3f, 4f);
+            card.kernel(Add.Kernel.class).forward(x, x, x);
+            assertArrayEquals(new float[] {2, 4, 6, 8}, x.toFloats());
+            card.kernel(RmsNorm.Kernel.class)
+                    .forward(x.reshape(1, 4), x, 1, x.reshape(1, 4), memory.zeros(DType.F32, 1));
+            assertTrue(card.description().endsWith("kernels emulated"), card.description());
+        }
+        loaded.removeIf(String::isEmpty);
+        assertEquals(List.of("new add", "add", "rms_norm"), loaded);
     }
 }

@@ -17,7 +17,6 @@ import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.function.Consumer;
 import java.util.regex.Pattern;
 
 /**
@@ -39,6 +38,31 @@ public final class CardBench {
         }
     }
 
+    /** What goes with the bench, on its thread. */
+    public interface Listener {
+
+        /** Is given the tables line by line, as they come about. */
+        void line(String line);
+
+        /**
+         * Told before each piece of work, so that what was found is not lost if that never ends.
+         *
+         * @param soFar what was found until now
+         * @param next what is begun, as in {@link Report#failures}
+         */
+        default void next(Report soFar, String next) {}
+    }
+
+    /** What a part tells. */
+    public interface Findings {
+
+        /** Takes what was found. */
+        void add(Figure figure);
+
+        /** Does a piece of the part: what it throws is reported, and the rest goes on. */
+        void attempt(String what, Runnable piece);
+    }
+
     /** Something more that is measured on the card: a training step. */
     public interface Part {
 
@@ -50,9 +74,8 @@ public final class CardBench {
          *
          * @param card idle
          * @param small at sizes that an emulated card gets through
-         * @param figures takes what was found
          */
-        void measure(CudaDevice card, boolean small, Consumer<Figure> figures);
+        void measure(CudaDevice card, boolean small, Findings findings);
     }
 
     private static final String ROUTES = "routes";
@@ -61,7 +84,7 @@ public final class CardBench {
 
     private final CudaDevice card;
     private final Options options;
-    private final Consumer<String> lines;
+    private final Listener listener;
     private final CudaMatMul products;
     private final List<Check> checks = new ArrayList<>();
     private final Ceilings ceilings;
@@ -69,70 +92,110 @@ public final class CardBench {
     private final List<Measurement> inOrder = new ArrayList<>();
     private final List<Figure> figures = new ArrayList<>();
     private final List<String> failures = new ArrayList<>();
+    private boolean lost; // the card: after an error in a kernel it does nothing more for this process
 
-    /**
-     * A bench of a card.
-     *
-     * @param lines is given the tables line by line, as they come about
-     */
-    public CardBench(CudaDevice card, Options options, Consumer<String> lines) {
+    /** A bench of a card. */
+    public CardBench(CudaDevice card, Options options, Listener listener) {
         this.card = card;
         this.options = options;
-        this.lines = lines;
+        this.listener = listener;
         this.products = CudaMatMul.of(card);
         this.ceilings = new Ceilings(card, options.small);
     }
 
-    /** Does everything that is wanted, these parts last. */
+    /** Does everything that is wanted, the ceilings first and these parts last. */
     public Report run(List<Part> parts) {
-        lines.accept(card.description());
-        lines.accept("dense products: " + products.products());
+        line(card.description());
+        line("dense products: " + products.products());
+        EventTimer timer = new EventTimer(card);
+        ceilings(timer);
         check();
-        try (EventTimer timer = new EventTimer(card)) {
-            ceilings(timer);
-            if (options.wants(ROUTES)) {
-                attempt(ROUTES, () -> routes(timer));
-            }
-            kernels(timer);
-            compare(timer);
+        if (options.wants(ROUTES)) {
+            heading("the fastest routes of matrix products (form, weight, from tokens, route, without a library)");
+            attempt(ROUTES, () -> routes(timer));
+        }
+        kernels(timer);
+        compare(timer);
+        if (!lost) {
+            timer.close();
         }
         if (options.wants(LAUNCHES)) {
+            heading("launches, on the host");
             attempt(LAUNCHES, this::launches);
         }
         for (Part part : parts) {
             if (options.wants(part.name())) {
                 heading(part.name());
-                attempt(part.name(), () -> part.measure(card, options.small, this::add));
+                attempt(part.name(), () -> part.measure(card, options.small, findings(part)));
             }
         }
-        failures.forEach(failure -> lines.accept("FAILED " + failure));
+        failures.forEach(failure -> line("FAILED " + failure));
+        return report();
+    }
+
+    private Report report() {
         int driver = card.driver().driverVersion();
         return new Report(
                 failures.isEmpty() && checks.stream().allMatch(Check::passed),
                 card.description(),
                 driver / 1000 + "." + driver % 1000 / 10,
                 products.products(),
-                checks,
-                ceilings.measured(),
-                inOrder,
-                figures,
+                List.copyOf(checks),
+                List.copyOf(ceilings.measured()),
+                List.copyOf(inOrder),
+                List.copyOf(figures),
                 products.routes(),
-                failures);
+                List.copyOf(failures));
+    }
+
+    private Findings findings(Part part) {
+        return new Findings() {
+            @Override
+            public void add(Figure figure) {
+                CardBench.this.add(figure);
+            }
+
+            @Override
+            public void attempt(String what, Runnable piece) {
+                CardBench.this.attempt(part.name() + ", " + what, piece);
+            }
+        };
     }
 
     private void attempt(String name, Runnable measurement) {
+        if (lost) {
+            return;
+        }
+        listener.next(report(), name);
         try {
             measurement.run();
-        } catch (RuntimeException e) { // what comes after is worth having
-            failures.add(name + ": " + e.getMessage());
+        } catch (RuntimeException | Error e) { // what comes after is worth having
+            failures.add(name + ": " + (e.getMessage() == null ? e : e.getMessage()));
+            line("FAILED " + failures.getLast());
+            lost = !answers();
         }
+    }
+
+    /** Whether the card still does anything; what is begun after an error in a kernel fails, too. */
+    private boolean answers() {
+        try {
+            card.finish();
+            return true;
+        } catch (CudaException e) {
+            failures.add("the card answers no more, what comes after was left out: " + e.getMessage());
+            return false;
+        }
+    }
+
+    private void line(String line) {
+        listener.line(line);
     }
 
     /** What is to be reached is so at full size. */
     private void add(Figure figure) {
         Figure held = options.small ? Figure.of(figure.name(), figure.value(), figure.unit(), figure.note()) : figure;
         figures.add(held);
-        lines.accept(held.toString());
+        line(held.toString());
     }
 
     private void check() {
@@ -153,27 +216,27 @@ public final class CardBench {
         checks.addAll(found);
         if (found.stream().allMatch(Check::passed)) {
             Check worst = Collections.max(found, Comparator.comparingDouble(Check::used));
-            lines.accept(worst.toString());
+            line(worst.toString());
         } else {
-            found.stream().filter(check -> !check.passed()).forEach(check -> lines.accept(check.toString()));
+            found.stream().filter(check -> !check.passed()).forEach(check -> line(check.toString()));
         }
     }
 
     private void heading(String what) {
-        lines.accept("");
-        lines.accept("— " + what);
+        line("");
+        line("— " + what);
     }
 
     private void ceilings(EventTimer timer) {
         heading("ceilings of this card");
-        lines.accept(Measurement.head());
-        attempt("copy", () -> lines.accept(ceilings.copy(timer).toString()));
-        attempt("dense product", () -> lines.accept(ceilings.dense(timer).toString()));
+        line(Measurement.head());
+        attempt("copy", () -> line(ceilings.copy(timer).toString()));
+        attempt("dense product", () -> line(ceilings.dense(timer).toString()));
     }
 
     private void kernels(EventTimer timer) {
         heading("kernels, in bfloat16, at the sizes of " + size());
-        lines.accept(Measurement.head());
+        line(Measurement.head());
         for (KernelCase kernel : KernelCase.all()) {
             if (kernel.measured() && options.wants(kernel.name())) {
                 attempt(kernel.name(), () -> keep(measure(timer, kernel, kernel.name())));
@@ -189,7 +252,7 @@ public final class CardBench {
         Measurement held = measurement.against(ceilings.tflopS(), ceilings.gbS());
         kernels.put(held.name(), held);
         inOrder.add(held);
-        lines.accept(held.toString());
+        line(held.toString());
     }
 
     /** On so many copies of the operands that the cache cannot hold them. */
@@ -246,12 +309,10 @@ public final class CardBench {
                 : new int[] {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
         RouteMeasurement measurement = new RouteMeasurement(
                 card, work -> timer.time(List.of(work)).median(), size.feedForward(), size.width());
-        heading("the fastest routes of matrix products (form, weight, from tokens, route, without a library)");
-        measurement.measure(!options.small, tokens).lines().forEach(lines);
+        measurement.measure(!options.small, tokens).lines().forEach(this::line);
     }
 
     private void launches() {
-        heading("launches, on the host");
         CudaDriver own = card.driver();
         add(launch(own));
         for (CudaBinding binding : CudaBinding.values()) {
@@ -261,7 +322,7 @@ public final class CardBench {
                     add(launch(other));
                     other.releasePrimaryContext(card.ordinal());
                 } catch (CudaException e) {
-                    lines.accept("through " + binding + ": not measured, " + e.getMessage());
+                    line("through " + binding + ": not measured, " + e.getMessage());
                 }
             }
         }

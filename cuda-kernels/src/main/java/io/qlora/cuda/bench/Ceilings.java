@@ -12,6 +12,8 @@ import java.util.List;
 /** What kernels are held against: how fast this very card copies, and multiplies large dense matrices. */
 final class Ceilings {
 
+    private static final double WARM_UP_MILLIS = 500; // a card that was idle takes a while to its full clock
+
     private final CudaDevice card;
     private final boolean small;
     private final List<Measurement> measured = new ArrayList<>();
@@ -31,7 +33,8 @@ final class Ceilings {
         long to = driver.allocate(bytes);
         try {
             driver.fill(from, (byte) 1, bytes, card.stream());
-            EventTimer.Times times = timer.time(List.of(() -> driver.copyOnDevice(to, from, bytes, card.stream())));
+            EventTimer.Times times =
+                    timer.time(List.of(() -> driver.copyOnDevice(to, from, bytes, card.stream())), warmUpMillis());
             Measurement copy = Measurement.of("copy, read and written", times, 0, 2.0 * bytes);
             measured.add(copy);
             gbS = copy.gbS();
@@ -51,7 +54,7 @@ final class Ceilings {
         products.force(Route.LIBRARY);
         try (Operands operands = new Operands(card, DType.BF16, false)) {
             Work work = ProductCases.square(operands, n);
-            EventTimer.Times times = timer.time(List.of(work.run()));
+            EventTimer.Times times = timer.time(List.of(work.run()), warmUpMillis());
             String name = "dense bf16 product, " + n + " cubed, " + by;
             Measurement dense = Measurement.of(name, times, work.flops(), operands.bytes());
             measured.add(dense);
@@ -60,6 +63,10 @@ final class Ceilings {
         } finally {
             products.force(null);
         }
+    }
+
+    private double warmUpMillis() {
+        return small ? 0 : WARM_UP_MILLIS;
     }
 
     /** 10¹² floating-point operations a second; 0 if it was not measured. */

@@ -9,13 +9,17 @@ import java.lang.reflect.Proxy;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
 
 /**
- * How long a card waits for its host between launches: a second device on the same card whose every launch stands between
- * two events. A gap between two kernels as long as the usual one is what the events cost; what is more was spent waiting.
+ * How long a card waits for its host between launches: a second device on the same card whose every launch, a library's, too,
+ * and every copy and filling on the card, stands between two events. A gap between two kernels as long as the usual one is what the events cost; what is more was spent waiting.
  * Since the events make the host slower, it is an upper bound.
  */
 public final class LaunchWaits implements AutoCloseable {
+
+    /** What has the card do something. */
+    private static final Set<String> WORK = Set.of("launch", "launchElsewhere", "copyOnDevice", "fill", "fillWords");
 
     private final CudaDevice watched;
     private final CudaDriver driver;
@@ -33,7 +37,7 @@ public final class LaunchWaits implements AutoCloseable {
     }
 
     private Object call(Method method, Object[] arguments) throws Throwable {
-        boolean launch = watching && method.getName().equals("launch");
+        boolean launch = watching && WORK.contains(method.getName());
         if (launch) {
             record();
         }
@@ -89,7 +93,7 @@ public final class LaunchWaits implements AutoCloseable {
         return span <= 0 ? 0 : waited / span;
     }
 
-    /** Launches seen since {@link #start}. */
+    /** Launches, copies and fillings seen since {@link #start}. */
     public int launches() {
         return used / 2;
     }

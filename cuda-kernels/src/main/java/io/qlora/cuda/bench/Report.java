@@ -1,6 +1,7 @@
 package io.qlora.cuda.bench;
 
 import java.util.List;
+import java.util.stream.Stream;
 
 /**
  * What {@link CardBench} found.
@@ -26,4 +27,11 @@ public record Report(
         List<Measurement> kernels,
         List<Figure> figures,
         String routes,
-        List<String> failures) {}
+        List<String> failures) {
+
+    /** The same, and that this failed. */
+    public Report failed(String why) {
+        List<String> all = Stream.concat(failures.stream(), Stream.of(why)).toList();
+        return new Report(false, card, driver, products, checks, ceilings, kernels, figures, routes, all);
+    }
+}

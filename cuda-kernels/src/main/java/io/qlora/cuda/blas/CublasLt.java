@@ -165,7 +165,7 @@ final class CublasLt implements GemmLibrary {
             MemorySegment found = scratch.allocate(JAVA_INT);
             int code = LibCublasLt.cublasLtMatmulAlgoGetHeuristic(
                     library, operation, b, a, c, c, preference, 1, result, found);
-            if (code == LibCublasLt.CUBLAS_STATUS_NOT_SUPPORTED() || (code == 0 && found.get(JAVA_INT, 0) == 0)) {
+            if (code == LibCublasLt.CUBLAS_STATUS_NOT_SUPPORTED() || (code == 0 && !suits(result, found))) {
                 return null;
             }
             check(code, "cublasLtMatmulAlgoGetHeuristic");
@@ -175,6 +175,11 @@ final class CublasLt implements GemmLibrary {
         } finally {
             check(LibCublasLt.cublasLtMatmulPreferenceDestroy(preference), "cublasLtMatmulPreferenceDestroy");
         }
+    }
+
+    private static boolean suits(MemorySegment result, MemorySegment found) {
+        return found.get(JAVA_INT, 0) > 0
+                && cublasLtMatmulHeuristicResult_t.state(result) == LibCublasLt.CUBLAS_STATUS_SUCCESS();
     }
 
     private static void prefer(MemorySegment preference, int attribute, Arena scratch, long bytes) {

@@ -26,19 +26,19 @@ public final class CardCode {
     /** As above, for a jar that was built with nvcc or without. */
     static CodeSource of(int capability, boolean embedded) {
         if (embedded && BUILT.contains(capability)) {
-            return new EmbeddedCode();
+            return new EmbeddedCode(capability);
         }
         String why;
         try {
             if (NvrtcCode.available()) {
-                return new NvrtcCode(capability, CodeCache.ofUser(), embedded ? new EmbeddedCode() : null);
+                return new NvrtcCode(capability, CodeCache.ofUser(), embedded ? new EmbeddedCode(capability) : null);
             }
             why = NativeLibrary.NVRTC.description();
         } catch (LinkageError | IllegalStateException e) { // a library that is not what its name says
             why = NativeLibrary.NVRTC.description() + " cannot be used, " + e.getMessage();
         }
         if (embedded) {
-            return new EmbeddedCode();
+            return new EmbeddedCode(capability);
         }
         throw new IllegalStateException(
                 "there is no machine code of the CUDA kernels: this jar was built without nvcc, and " + why

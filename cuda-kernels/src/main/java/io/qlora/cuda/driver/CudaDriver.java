@@ -144,6 +144,11 @@ public interface CudaDriver extends AutoCloseable {
     /** Time between two recorded events, to about half a microsecond. */
     float elapsedMillis(long start, long end);
 
+    /** Has another library begin its own kernels: {@code call} and nothing else, for those who watch what is begun. */
+    default void launchElsewhere(Runnable call) {
+        call.run();
+    }
+
     /** Gives back what the binding itself holds. */
     @Override
     default void close() {}

@@ -1,19 +1,22 @@
 package io.qlora.cuda.driver;
 
+import java.io.File;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
+import java.nio.file.InvalidPathException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 
 /**
- * One of CUDA's libraries, looked for on the first use: the file or folder that a property names, CUDA's own folders, and
- * then wherever the system looks. Never unloaded. The generated bindings find their functions here.
+ * One of CUDA's libraries, looked for on the first use: the file or folder that a property names, CUDA's own folders, then
+ * wherever the system looks, and last where containers and Python's packages have them. Never unloaded. The generated bindings find their functions here.
  */
 public final class NativeLibrary implements SymbolLookup {
 
@@ -34,6 +37,12 @@ public final class NativeLibrary implements SymbolLookup {
             List.of("libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11"),
             List.of("cublasLt64_13.dll", "cublasLt64_12.dll", "cublasLt64_11.dll"),
             "");
+
+    /** Where a container's host and Windows, for its Linux, put the driver. */
+    private static final List<Path> CONTAINERS =
+            List.of(Path.of("/usr/local/nvidia/lib64"), Path.of("/usr/lib/wsl/lib"));
+
+    private static final int MOST_LINKS = 8;
 
     private static final boolean WINDOWS = System.getProperty("os.name").startsWith("Windows");
 
@@ -84,16 +93,24 @@ public final class NativeLibrary implements SymbolLookup {
             loadFile(given);
             return; // whoever names a file wants that one, or to know that it is missing
         }
-        for (Path folder : folders()) {
+        loadFrom(folders());
+        for (String name : names) {
+            if (symbols == null) {
+                load(name);
+            }
+        }
+        if (symbols == null && !WINDOWS) {
+            loadFrom(CONTAINERS);
+            loadFrom(packages(System.getenv("PATH")));
+        }
+    }
+
+    private void loadFrom(List<Path> folders) {
+        for (Path folder : folders) {
             for (String name : names) {
                 if (symbols == null && Files.exists(folder.resolve(name))) {
                     loadFile(folder.resolve(name).toString());
                 }
-            }
-        }
-        for (String name : names) {
-            if (symbols == null) {
-                load(name);
             }
         }
     }
@@ -112,6 +129,41 @@ public final class NativeLibrary implements SymbolLookup {
             folders.add(Path.of("/usr/local/cuda/lib64"));
         }
         return folders;
+    }
+
+    /** Where torch and its like keep NVIDIA's libraries: the packages of every python3 on this path. */
+    static List<Path> packages(String path) {
+        List<Path> found = new ArrayList<>();
+        for (String folder : path == null ? new String[0] : path.split(File.pathSeparator)) {
+            try {
+                Path python = Path.of(folder, "python3").toAbsolutePath();
+                for (int link = 0; link < MOST_LINKS && Files.isExecutable(python); link++) { // of an environment, too
+                    for (Path version : matching(python.getParent().resolveSibling("lib"), "python3*")) {
+                        Path all = version.resolve("site-packages").resolve("nvidia");
+                        matching(all, "*").forEach(each -> found.add(each.resolve("lib")));
+                    }
+                    if (!Files.isSymbolicLink(python)) {
+                        break;
+                    }
+                    python = python.resolveSibling(Files.readSymbolicLink(python))
+                            .normalize();
+                }
+            } catch (InvalidPathException | IOException e) {
+                continue; // nothing to be found there
+            }
+        }
+        return found.stream().distinct().toList();
+    }
+
+    private static List<Path> matching(Path folder, String glob) throws IOException {
+        List<Path> found = new ArrayList<>();
+        if (Files.isDirectory(folder)) {
+            try (DirectoryStream<Path> files = Files.newDirectoryStream(folder, glob)) {
+                files.forEach(found::add);
+            }
+        }
+        Collections.sort(found);
+        return found;
     }
 
     private void loadFile(String name) {
@@ -136,14 +188,12 @@ public final class NativeLibrary implements SymbolLookup {
 
     /** NVRTC opens its builtins by bare name: loaded first, by path, they are found wherever they lie. */
     private void loadCompanion(Path folder) throws IOException {
-        if (companion.isEmpty() || folder == null || !Files.isDirectory(folder)) {
+        if (companion.isEmpty() || folder == null) {
             return;
         }
-        try (DirectoryStream<Path> files = Files.newDirectoryStream(folder, companion)) {
-            for (Path file : files) {
-                if (!file.toString().contains("alt")) {
-                    SymbolLookup.libraryLookup(file, Arena.global());
-                }
+        for (Path file : matching(folder, companion)) {
+            if (!file.getFileName().toString().contains("alt")) {
+                SymbolLookup.libraryLookup(file, Arena.global());
             }
         }
     }

@@ -218,7 +218,9 @@ final class PanamaDriver implements CudaDriver {
             int result = LibCuda.cuModuleLoadDataEx(module, code, 2, options, values);
             if (result != 0) {
                 String said = log.getString(0).strip();
-                throw failure(result, "cuModuleLoadDataEx", "bytes", image.length, "compiler", said);
+                throw said.isEmpty()
+                        ? failure(result, "cuModuleLoadDataEx", "bytes", image.length)
+                        : failure(result, "cuModuleLoadDataEx", "bytes", image.length, "compiler", said);
             }
             return module.get(ValueLayout.JAVA_LONG, 0);
         }

@@ -20,7 +20,6 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
     private static final int ROWS_OF_WARP = 16;
     private static final int DELTAS = 8; // a block
     private static final int FEW = 16; // new tokens that are attended from one by one
-    private static final int HOPPER = 9; // compute capability's major number
 
     /**
      * A kernel for heads of up to {@code width} elements, as the tables there have it: a block of 16·warps own
@@ -56,7 +55,7 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
 
     CudaAttention(CudaDevice device) {
         this.device = device;
-        boolean groups = device.computeMajor() == HOPPER;
+        boolean groups = device.warpgroups();
         this.forward = List.of(
                 variant("forward", false, 32, 32, 4, 32, 1),
                 variant("forward", groups, 64, 64, 8, groups ? 128 : 64, 1),

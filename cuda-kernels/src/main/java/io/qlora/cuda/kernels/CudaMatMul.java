@@ -218,7 +218,7 @@ public final class CudaMatMul implements AutoCloseable {
             }
             half(a, gemm.a());
             half(b, gemm.b());
-            vendor.multiply(gemm);
+            device.driver().launchElsewhere(() -> vendor.multiply(gemm));
             if (device.options().checkEveryLaunch()) {
                 device.finish();
             }

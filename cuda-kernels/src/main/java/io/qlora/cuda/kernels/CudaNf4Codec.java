@@ -68,9 +68,7 @@ final class CudaNf4Codec implements Nf4.Codec {
 
     @Override
     public void quantizeAbsmax(Tensor absmax, float offset, Tensor codes, Tensor absmax2) {
-        float[] values = Nf4.dynamicMap();
-        Tensor table = map.bytes((long) Float.BYTES * values.length);
-        device.write(MemorySegment.ofArray(values), table);
+        Tensor table = map.of(MemorySegment.ofArray(Nf4.dynamicMap()));
         device.launch(
                 quantizeAbsmax,
                 Shape.of(Math.toIntExact(absmax2.size()), Nf4Weight.NESTED_BLOCK),

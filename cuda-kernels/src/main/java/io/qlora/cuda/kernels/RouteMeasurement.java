@@ -20,6 +20,8 @@ import java.util.function.ToDoubleFunction;
 public final class RouteMeasurement {
 
     private static final int RANK = 16;
+    private static final int COPIES =
+            6; // of a weight, taken in turn: a step's other weights drive it from the cache, too
 
     private final CudaDevice card;
     private final CudaMatMul product;
@@ -66,10 +68,13 @@ public final class RouteMeasurement {
     private void measure(Form form, Kind kind, int[] tokens, List<Rule> rules) {
         Rule last = null;
         try (ModelMemory weights = new ModelMemory(card)) {
-            Factor weight = form == Form.TN ? null : weight(form, kind, weights);
+            List<Factor> copies = new ArrayList<>();
+            for (int i = 0; form != Form.TN && i < (kind == Kind.NF4 ? COPIES : 1); i++) {
+                copies.add(weight(form, kind, weights));
+            }
             for (int count : tokens) {
                 try (ModelMemory memory = new ModelMemory(card)) {
-                    Runnable work = work(form, kind, count, weight, memory);
+                    Runnable work = work(form, kind, count, copies, memory);
                     Rule rule = fastest(form, kind, count, work);
                     if (last == null || last.route() != rule.route() || last.otherwise() != rule.otherwise()) {
                         rules.add(rule);
@@ -134,7 +139,7 @@ public final class RouteMeasurement {
         };
     }
 
-    private Runnable work(Form form, Kind kind, int tokens, Factor weight, ModelMemory memory) {
+    private Runnable work(Form form, Kind kind, int tokens, List<Factor> copies, ModelMemory memory) {
         if (form == Form.TN) { // a weight's gradient
             int rows = kind == Kind.NARROW ? RANK : out;
             Factor dy = Factor.of(half(memory, tokens, rows));
@@ -142,11 +147,14 @@ public final class RouteMeasurement {
             Grad dw = new Grad(memory.zeros(DType.F32, rows, in), true);
             return () -> product.multiply(form, dy, x, 1, dw);
         }
-        int depth = form == Form.NT ? weight.cols() : weight.rows();
-        int width = form == Form.NT ? weight.rows() : weight.cols();
+        int depth =
+                form == Form.NT ? copies.getFirst().cols() : copies.getFirst().rows();
+        int width =
+                form == Form.NT ? copies.getFirst().rows() : copies.getFirst().cols();
         Factor x = Factor.of(half(memory, tokens, depth));
         Grad y = new Grad(memory.empty(DType.BF16, tokens, width), false);
-        return () -> product.multiply(form, x, weight, 1, y);
+        int[] turn = new int[1];
+        return () -> product.multiply(form, x, copies.get(turn[0]++ % copies.size()), 1, y);
     }
 
     /** What a product takes does not depend on the numbers, but what the card draws, and so its clock, does. */

@@ -10,12 +10,10 @@ import java.util.EnumMap;
 import java.util.Map;
 
 /**
- * The matrix product of large operands by {@code matmul_wgmma.cu}, on Hopper cards; {@code -Dqlora.cuda.wgmma=false} does
- * without.
+ * The matrix product of large operands by {@code matmul_wgmma.cu}, on {@link CudaDevice#warpgroups cards that have it}.
  */
 final class WarpgroupProduct {
 
-    private static final int HOPPER = 9; // compute capability's major number
     private static final int THREADS = 384;
     private static final int STAGES = 4;
     private static final int SHORT = 128; // of a tile's sides; in NF4 it has more rows, since a column is decoded
@@ -30,7 +28,7 @@ final class WarpgroupProduct {
 
     WarpgroupProduct(CudaDevice device) {
         this.device = device;
-        this.there = device.computeMajor() == HOPPER && !"false".equals(System.getProperty("qlora.cuda.wgmma"));
+        this.there = device.warpgroups();
         dense.put(Form.NT, device.function("matmul_wgmma", "wgmma_nt"));
         dense.put(Form.NN, device.function("matmul_wgmma", "wgmma_nn"));
         dense.put(Form.TN, device.function("matmul_wgmma", "wgmma_tn"));

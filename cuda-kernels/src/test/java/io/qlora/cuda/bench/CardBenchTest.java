@@ -5,8 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.qlora.cuda.CudaDevice;
+import io.qlora.cuda.driver.CudaDriver;
+import io.qlora.cuda.driver.CudaException;
 import io.qlora.cuda.emulation.EmulatedDriver;
 import io.qlora.cuda.emulation.EmulatedLibrary;
+import io.qlora.cuda.emulation.WatchedDriver;
 import io.qlora.cuda.kernels.CudaKernels;
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.ops.RmsNorm;
@@ -16,7 +19,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
-import java.util.function.Consumer;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
@@ -59,9 +61,9 @@ class CardBenchTest {
             }
 
             @Override
-            public void measure(CudaDevice card, boolean small, Consumer<Figure> figures) {
+            public void measure(CudaDevice card, boolean small, CardBench.Findings findings) {
                 assertTrue(small);
-                figures.accept(Figure.atMost(2, "a figure", 3, "GiB", "of a part"));
+                findings.add(Figure.atMost(2, "a figure", 3, "GiB", "of a part"));
             }
         });
         String said = String.join("\n", lines);
@@ -141,6 +143,111 @@ class CardBenchTest {
         assertEquals(1, report.figures().size());
     }
 
+    @Test
+    void aPieceOfAPartThatFailsLeavesTheOthers() {
+        List<String> begun = new ArrayList<>();
+        Report report;
+        try (CudaDevice card = card()) {
+            CardBench.Options options = new CardBench.Options(Pattern.compile("^steps$"), true);
+            report = new CardBench(card, options, listener(begun)).run(List.of(new CardBench.Part() {
+                @Override
+                public String name() {
+                    return "steps";
+                }
+
+                @Override
+                public void measure(CudaDevice device, boolean small, CardBench.Findings findings) {
+                    findings.attempt("one", () -> findings.add(Figure.of("first", 1, "ns", "")));
+                    findings.attempt("two", () -> {
+                        throw new NoClassDefFoundError("a class");
+                    });
+                    findings.attempt("three", () -> findings.add(Figure.of("third", 3, "ns", "")));
+                }
+            }));
+        }
+        assertEquals(List.of("steps, two: a class"), report.failures());
+        assertEquals(
+                List.of("first", "third"),
+                report.figures().stream().map(Figure::name).toList());
+        assertEquals(
+                List.of("copy 0", "dense product 0", "steps 0", "steps, one 0", "steps, two 1", "steps, three 1"),
+                begun);
+    }
+
+    /** Notes what is begun, and how many figures there are until then. */
+    private static CardBench.Listener listener(List<String> begun) {
+        return new CardBench.Listener() {
+            @Override
+            public void line(String line) {}
+
+            @Override
+            public void next(Report soFar, String next) {
+                begun.add(next + " " + soFar.figures().size());
+            }
+        };
+    }
+
+    /** After an error in a kernel everything fails: that is said once, and what was found until then is reported. */
+    @Test
+    void aCardThatAnswersNoMoreEndsTheBenchWithWhatWasFound() {
+        boolean[] lost = new boolean[1];
+        EmulatedDriver real = new EmulatedDriver(EmulatedLibrary.load(), 1L << 30, 0);
+        CudaDriver driver = WatchedDriver.of(real, (method, arguments) -> {
+            if (lost[0] && method.equals("synchronizeStream")) {
+                throw CudaException.of("cuStreamSynchronize", 700, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal access");
+            }
+            return null;
+        });
+        CudaDevice.Options settings = new CudaDevice.Options(1 << 16, true);
+        CudaDevice card = CudaDevice.open(driver, 0, EmulatedDriver.code(), settings);
+        CardBench.Part breaking = new CardBench.Part() {
+            @Override
+            public String name() {
+                return "breaking";
+            }
+
+            @Override
+            public void measure(CudaDevice device, boolean small, CardBench.Findings findings) {
+                findings.add(Figure.of("found before", 1, "ns", ""));
+                lost[0] = true;
+                device.finish();
+            }
+        };
+        CardBench.Options options = new CardBench.Options(Pattern.compile("^breaking$|^fine$"), true);
+        Report report = new CardBench(card, options, lines::add).run(List.of(breaking, part("fine", false)));
+        assertEquals(2, report.failures().size(), report.failures().toString());
+        assertTrue(report.failures().getLast().startsWith("the card answers no more, what comes after was left out: "));
+        assertEquals(
+                List.of("found before"),
+                report.figures().stream().map(Figure::name).toList());
+        lost[0] = false;
+        card.close();
+    }
+
+    /** Work that takes a card 7 µs, between events that take it 2: done often enough that these hardly count. */
+    @Test
+    void shortWorkIsTimedSeveralTimesBetweenTwoEvents() {
+        double[] clock = new double[1];
+        List<Double> events = new ArrayList<>();
+        EmulatedDriver real = new EmulatedDriver(EmulatedLibrary.load(), 1L << 30, 0);
+        CudaDriver driver = WatchedDriver.of(real, (method, arguments) -> switch (method) {
+            case "createEvent" -> {
+                events.add(0.0);
+                yield events.size() - 1L;
+            }
+            case "recordEvent" -> events.set((int) (long) arguments[0], clock[0] += 1);
+            case "elapsedMillis" ->
+                (float) (1e-3 * (events.get((int) (long) arguments[1]) - events.get((int) (long) arguments[0])));
+            default -> null;
+        });
+        CudaDevice.Options settings = new CudaDevice.Options(1 << 16, true);
+        try (CudaDevice card = CudaDevice.open(driver, 0, EmulatedDriver.code(), settings);
+                EventTimer timer = new EventTimer(card)) {
+            assertEquals(7, timer.time(List.of(() -> clock[0] += 7)).median(), 0.1);
+            assertEquals(701, timer.time(List.of(() -> clock[0] += 700)).median(), 0.1);
+        }
+    }
+
     private static CardBench.Part part(String name, boolean fails) {
         return new CardBench.Part() {
             @Override
@@ -149,11 +256,11 @@ class CardBenchTest {
             }
 
             @Override
-            public void measure(CudaDevice card, boolean small, Consumer<Figure> figures) {
+            public void measure(CudaDevice card, boolean small, CardBench.Findings findings) {
                 if (fails) {
                     throw new IllegalStateException("no room");
                 }
-                figures.accept(Figure.of("figure", 1, "ns", ""));
+                findings.add(Figure.of("figure", 1, "ns", ""));
             }
         };
     }

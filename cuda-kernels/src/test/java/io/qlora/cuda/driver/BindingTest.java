@@ -159,7 +159,8 @@ class BindingTest {
             StubDriver.fail("cuStreamSynchronize", 700);
             CudaException illegal = assertThrows(CudaException.class, () -> driver.synchronizeStream(0));
             assertEquals(
-                    "cuStreamSynchronize(): CUDA_ERROR_ILLEGAL_ADDRESS (700), an illegal memory access was encountered",
+                    "cuStreamSynchronize(): CUDA_ERROR_ILLEGAL_ADDRESS (700), an illegal memory access was encountered;"
+                            + " a kernel that was begun before has failed, -Dqlora.cuda.check=true names it",
                     illegal.getMessage());
             StubDriver.fail("cuCtxSynchronize", 12345);
             CudaException unknown = assertThrows(CudaException.class, driver::synchronize);

@@ -13,11 +13,12 @@ import io.qlora.engine.tensor.Tensor;
  */
 public final class ModelMemory implements AutoCloseable {
 
-    private static final long CHUNK = 1 << 20;
+    private static final int SHARE = 8; // of the chunks of a device's stacks
     private static final long ALIGNMENT = 256;
 
     private final Device device;
     private final DeviceArena arena;
+    private final long chunkBytes;
     private Buffer chunk;
     private long used; // of chunk, bytes
     private long bytes; // of all tensors
@@ -25,6 +26,7 @@ public final class ModelMemory implements AutoCloseable {
     public ModelMemory(Device device) {
         this.device = device;
         this.arena = device.newArena();
+        this.chunkBytes = device.chunkBytes() / SHARE;
     }
 
     public Device device() {
@@ -51,12 +53,12 @@ public final class ModelMemory implements AutoCloseable {
 
     private synchronized Buffer allocate(long size) {
         bytes += size;
-        if (size >= CHUNK / 4) {
+        if (size >= chunkBytes / 4) {
             return arena.allocate(size);
         }
         long start = (used + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-        if (chunk == null || start + size > CHUNK) {
-            chunk = arena.allocate(CHUNK);
+        if (chunk == null || start + size > chunkBytes) {
+            chunk = arena.allocate(chunkBytes);
             start = 0;
         }
         used = start + size;
