@@ -137,16 +137,17 @@ __device__ __forceinline__ uint4 rounded(const Operand &m, const Raw &raw) {
 /// The 64 codes of a block, and its scale; on their way.
 struct Codes {
     uint4 first, second;
-    float scale;
+    RawScale scale;
 };
 
-/// Fetches the block that begins at element i, or zeros.
+/// Fetches the block that begins at element i; if it is not there, anything finite: the other operand has zeros for it, or nobody
+/// wants the sum.
 __device__ __forceinline__ Codes fetch_codes(const Operand &m, i64 i, bool there) {
-    Codes codes = {{0, 0, 0, 0}, {0, 0, 0, 0}, 0};
+    Codes codes = {{0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0}};
     if (there) {
         const uint4 *from = (const uint4 *)((const u8 *)m.data + i / 2);
         codes.first = from[0], codes.second = from[1];
-        codes.scale = block_scale(m.scales, i);
+        codes.scale = fetch_scale(m.scales, (u32)(i >> 6));
     }
     return codes;
 }
@@ -230,11 +231,11 @@ template <int LINES, int WIDTH, int THREADS> struct Transfer<DECODED, LINES, WID
         codes = fetch_codes(m, (i64)l * m.cols + c, thread < BLOCKS && l < m.lines && c < m.cols);
     }
 
-    __device__ __forceinline__ void end(const Operand &, u32 tile, int thread) {
+    __device__ __forceinline__ void end(const Operand &m, u32 tile, int thread) {
         if (thread >= BLOCKS) {
             return;
         }
-        Values values = scaled_values(codes.scale);
+        Values values = scaled_values(scale_of(m.scales, codes.scale));
         const u32 eights[8] = {codes.first.x,  codes.first.y,  codes.first.z,  codes.first.w,
                                codes.second.x, codes.second.y, codes.second.z, codes.second.w};
 #pragma unroll
