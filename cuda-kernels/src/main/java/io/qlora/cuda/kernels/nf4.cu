@@ -106,7 +106,11 @@ __device__ __forceinline__ void dequantize_pieces(const u8 *codes, const Scales 
             v[k] = codebook[pair >> 4 & 15] * scale[piece];
             v[k + 1] = codebook[pair & 15] * scale[piece];
         }
-        store8<WHOLE>(values, first + piece * 2048, n, v);
+        if constexpr (WHOLE) {
+            store8(values + first + piece * 2048, v);
+        } else {
+            store8(values, first + piece * 2048, n, v);
+        }
     }
 }
 
