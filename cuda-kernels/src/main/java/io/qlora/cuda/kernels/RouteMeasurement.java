@@ -3,6 +3,7 @@ package io.qlora.cuda.kernels;
 import io.qlora.cuda.CudaDevice;
 import io.qlora.cuda.kernels.CudaMatMul.Factor;
 import io.qlora.cuda.kernels.CudaMatMul.Form;
+import io.qlora.cuda.kernels.CudaMatMul.Term;
 import io.qlora.cuda.kernels.RouteTable.Kind;
 import io.qlora.cuda.kernels.RouteTable.Rule;
 import io.qlora.engine.autograd.Grad;
@@ -146,7 +147,13 @@ public final class RouteMeasurement {
         int width = form == Form.NT ? weight.rows() : weight.cols();
         Factor x = Factor.of(half(memory, tokens, depth));
         Grad y = new Grad(memory.empty(DType.BF16, tokens, width), false);
-        return () -> product.multiply(form, x, weight, 1, y);
+        if (kind != Kind.NF4) {
+            return () -> product.multiply(form, x, weight, 1, y);
+        }
+        // with an adapter, as in training: our tiles take it along, the library makes another product of it
+        Factor u = Factor.of(half(memory, tokens, RANK));
+        Factor adapter = Factor.of(form == Form.NT ? full(memory, width, RANK) : full(memory, RANK, width));
+        return () -> product.multiply(form, new Term(x, weight), new Term(u, adapter), 1, y);
     }
 
     /** What a product takes does not depend on the numbers, but what the card draws, and so its clock, does. */
