@@ -119,7 +119,7 @@ struct Pending {
             u32 to = stage + line * ROW_BYTES + (chunk ^ 2 * line) * 16;
 #pragma unroll
             for (int row = 0; row < OUTPUTS; row += 4) {
-                copy16_async(to + row * ROW_BYTES, row < left ? from + (i64)row * p.depth / 2 : p.b, row < left);
+                copy16_async(to + row * ROW_BYTES, row < left ? from + (i64)(row / 2) * p.depth : p.b, row < left);
             }
             Scales scales = {p.scale_codes, p.scales, p.map, p.offset};
             int blocks = p.depth / 64, row = span.first + lane / 4;
