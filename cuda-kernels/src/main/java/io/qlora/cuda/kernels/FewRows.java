@@ -1,5 +1,6 @@
 package io.qlora.cuda.kernels;
 
+import io.qlora.cuda.ActivationFunction;
 import io.qlora.cuda.CudaDevice;
 import io.qlora.cuda.CudaFunction;
 import io.qlora.cuda.driver.CudaDriver.Shape;
@@ -14,16 +15,18 @@ final class FewRows {
     /** Rows of x. */
     static final int MOST = 8;
 
-    private static final int OUTPUTS = 16; // columns of y, a block
+    private static final int OUTPUTS = 16; // columns of y, a block at a time
+    private static final int BLOCKS = 3; // a multiprocessor, as many as its shared memory has room for
+    private static final int SHARED_BYTES = 64 << 10; // a table, and two stages for each of eight warps
 
     private final CudaDevice device;
-    private final CudaFunction nf4;
+    private final ActivationFunction nf4;
     private final CudaFunction bfloat16;
     private final CudaFunction float32;
 
     FewRows(CudaDevice device) {
         this.device = device;
-        this.nf4 = device.function("few_rows", "few_rows_nf4");
+        this.nf4 = new ActivationFunction(device, "few_rows", "few_rows_nf4");
         this.bfloat16 = device.function("few_rows", "few_rows_bf16");
         this.float32 = device.function("few_rows", "few_rows_f32");
     }
@@ -44,8 +47,15 @@ final class FewRows {
 
     void launch(Product product) {
         Factor w = product.first().b();
-        CudaFunction kernel = w.nf4() != null ? nf4 : w.data().dtype() == DType.F32 ? float32 : bfloat16;
-        Shape columns = Shape.of(Math.ceilDiv(product.cols(), OUTPUTS), Launches.THREADS);
-        device.launch(kernel, columns, new ProductArguments(product));
+        int columns = Math.ceilDiv(product.cols(), OUTPUTS);
+        ProductArguments arguments = new ProductArguments(product);
+        if (w.nf4() == null) {
+            CudaFunction kernel = w.data().dtype() == DType.F32 ? float32 : bfloat16;
+            device.launch(kernel, Shape.of(columns, Launches.THREADS), arguments);
+        } else {
+            int blocks = Math.min(columns, BLOCKS * device.multiprocessors());
+            Shape shape = new Shape(blocks, 1, 1, Launches.THREADS, SHARED_BYTES);
+            device.launch(nf4.of(product.first().a().data()), shape, arguments);
+        }
     }
 }

@@ -3,6 +3,7 @@ package io.qlora.cuda.kernels;
 import io.qlora.cuda.CudaDevice;
 import io.qlora.cuda.kernels.CudaMatMul.Factor;
 import io.qlora.cuda.kernels.CudaMatMul.Form;
+import io.qlora.cuda.kernels.CudaMatMul.Term;
 import io.qlora.cuda.kernels.RouteTable.Kind;
 import io.qlora.cuda.kernels.RouteTable.Rule;
 import io.qlora.engine.autograd.Grad;
@@ -14,6 +15,7 @@ import io.qlora.engine.tensor.Tensor;
 import io.qlora.nf4.Nf4;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 import java.util.function.ToDoubleFunction;
 
 /** Measures every route of every kind of product at many numbers of tokens, and makes the table of the fastest. */
@@ -154,7 +156,14 @@ public final class RouteMeasurement {
         Factor x = Factor.of(half(memory, tokens, depth));
         Grad y = new Grad(memory.empty(DType.BF16, tokens, width), false);
         int[] turn = new int[1];
-        return () -> product.multiply(form, x, copies.get(turn[0]++ % copies.size()), 1, y);
+        Supplier<Factor> next = () -> copies.get(turn[0]++ % copies.size());
+        if (kind != Kind.NF4) {
+            return () -> product.multiply(form, x, next.get(), 1, y);
+        }
+        // with an adapter, as in training: our tiles take it along, the library makes another product of it
+        Factor u = Factor.of(half(memory, tokens, RANK));
+        Factor adapter = Factor.of(form == Form.NT ? full(memory, width, RANK) : full(memory, RANK, width));
+        return () -> product.multiply(form, new Term(x, next.get()), new Term(u, adapter), 1, y);
     }
 
     /** What a product takes does not depend on the numbers, but what the card draws, and so its clock, does. */

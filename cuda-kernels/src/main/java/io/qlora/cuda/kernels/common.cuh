@@ -381,27 +381,29 @@ struct Scales {
     float offset;
 };
 
-/// The scale of the block that element i is in; rounded twice, as on the CPU.
-__device__ __forceinline__ float block_scale(const Scales &s, i64 i) {
-    i64 block = i / 64;
-    return s.codes ? __fadd_rn(__fmul_rn(s.map[s.codes[block]], s.scales[block / 256]), s.offset) : s.scales[block];
+/// A block's scale as it lies in memory. It takes two loads, one after the other: whoever has much to load begins all the first
+/// ones, then asks for the scales.
+struct RawScale {
+    u32 code; // into the map, where there is one
+    float scale; // its own, or its group's
+};
+
+/// Fetches the scale of a block, of which there are fewer than 2³².
+__device__ __forceinline__ RawScale fetch_scale(const Scales &s, u32 block) {
+    return s.codes ? RawScale{s.codes[block], s.scales[block / 256]} : RawScale{0, s.scales[block]};
 }
+
+/// A fetched scale; rounded twice, as on the CPU.
+__device__ __forceinline__ float scale_of(const Scales &s, const RawScale &raw) {
+    return s.codes ? __fadd_rn(__fmul_rn(s.map[raw.code], raw.scale), s.offset) : raw.scale;
+}
+
+/// The scale of the block that element i is in.
+__device__ __forceinline__ float block_scale(const Scales &s, i64 i) { return scale_of(s, fetch_scale(s, (u32)(i >> 6))); }
 
 #define NF4_BITS                                                                                                       \
     {0xbf800000, 0xbf3239b1, 0xbf066b30, 0xbeca32a0, 0xbe91a24d, 0xbe3d353f, 0xbdba7871, 0x00000000,                   \
      0x3da2faff, 0x3e24cae3, 0x3e7c04dd, 0x3ead033a, 0x3ee1a4b8, 0x3f1007ab, 0x3f3913b3, 0x3f800000}
-
-/// Puts the 16 values into shared memory: in as many banks, so that any codes are read at once.
-__device__ __forceinline__ void load_codebook(float *codebook) {
-    const u32 bits[16] = NF4_BITS;
-#pragma unroll
-    for (int i = 0; i < 16; i++) {
-        if ((int)threadIdx.x == i) {
-            codebook[i] = __uint_as_float(bits[i]);
-        }
-    }
-    __syncthreads();
-}
 
 // ---- sums, always in the same order -----------------------------------------------------------------------------------
 

@@ -57,9 +57,11 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 CUEMU_EXPORT(nf4_quantize_absmax)
 
+__constant__ const u32 nf4_bits[16] = NF4_BITS;
+
 /// Codes [i, i + 8), zeros from n on.
-__device__ __forceinline__ u32 eight_codes(const u8 *codes, i64 i, i64 n) {
-    if (i + 8 <= n) {
+template <bool WHOLE> __device__ __forceinline__ u32 eight_codes(const u8 *codes, i64 i, i64 n) {
+    if (WHOLE || i + 8 <= n) {
         return *(const u32 *)(codes + i / 2);
     }
     u32 eight = 0;
@@ -74,20 +76,27 @@ __device__ __forceinline__ u32 eight_codes(const u8 *codes, i64 i, i64 n) {
 // used. Decoding takes about 8 instructions an element, where there is time for 17.  grid: ceil(n / (2048 · PIECES))
 #define PIECES 4
 
-template <class T>
-__device__ void nf4_dequantize(const u8 *codes, const u8 *scale_codes, const float *scales, const float *map, float offset, T *values,
-                               i64 n) {
-    __shared__ float codebook[16];
-    i64 first = (i64)blockIdx.x * PIECES * 2048 + 8 * threadIdx.x;
+/// The block's pieces from element `first` on: all of them are there if WHOLE, and no load waits for another's condition.
+template <bool WHOLE, class T>
+__device__ __forceinline__ void dequantize_pieces(const u8 *codes, const Scales &scales, T *values, i64 first, i64 n) {
+    __shared__ float codebook[16]; // in as many banks, so that any codes are looked up at once
     u32 eights[PIECES];
-    float scale[PIECES];
+    RawScale raw[PIECES];
 #pragma unroll
     for (int piece = 0; piece < PIECES; piece++) {
         i64 i = first + piece * 2048;
-        eights[piece] = eight_codes(codes, i, n);
-        scale[piece] = i < n ? block_scale({scale_codes, scales, map, offset}, i) : 0;
+        eights[piece] = eight_codes<WHOLE>(codes, i, n);
+        raw[piece] = fetch_scale(scales, WHOLE || i < n ? (u32)(i >> 6) : 0);
     }
-    load_codebook(codebook);
+    if (threadIdx.x < 16) {
+        codebook[threadIdx.x] = __uint_as_float(nf4_bits[threadIdx.x]);
+    }
+    __syncthreads();
+    float scale[PIECES];
+#pragma unroll
+    for (int piece = 0; piece < PIECES; piece++) {
+        scale[piece] = scale_of(scales, raw[piece]);
+    }
 #pragma unroll
     for (int piece = 0; piece < PIECES; piece++) {
         float v[8];
@@ -97,7 +106,23 @@ __device__ void nf4_dequantize(const u8 *codes, const u8 *scale_codes, const flo
             v[k] = codebook[pair >> 4 & 15] * scale[piece];
             v[k + 1] = codebook[pair & 15] * scale[piece];
         }
-        store8(values, first + piece * 2048, n, v);
+        if constexpr (WHOLE) {
+            store8(values + first + piece * 2048, v);
+        } else {
+            store8(values, first + piece * 2048, n, v);
+        }
+    }
+}
+
+template <class T>
+__device__ void nf4_dequantize(const u8 *codes, const u8 *scale_codes, const float *scales, const float *map, float offset, T *values,
+                               i64 n) {
+    Scales of = {scale_codes, scales, map, offset};
+    i64 first = (i64)blockIdx.x * PIECES * 2048;
+    if (first + PIECES * 2048 <= n && aligned(values)) {
+        dequantize_pieces<true>(codes, of, values, first + 8 * threadIdx.x, n);
+    } else {
+        dequantize_pieces<false>(codes, of, values, first + 8 * threadIdx.x, n);
     }
 }
 ACTIVATION_KERNEL(nf4_dequantize, 256,

@@ -137,16 +137,17 @@ __device__ __forceinline__ uint4 rounded(const Operand &m, const Raw &raw) {
 /// The 64 codes of a block, and its scale; on their way.
 struct Codes {
     uint4 first, second;
-    float scale;
+    RawScale scale;
 };
 
-/// Fetches the block that begins at element i, or zeros.
+/// Fetches the block that begins at element i; if it is not there, anything finite: the other operand has zeros for it, or nobody
+/// wants the sum.
 __device__ __forceinline__ Codes fetch_codes(const Operand &m, i64 i, bool there) {
-    Codes codes = {{0, 0, 0, 0}, {0, 0, 0, 0}, 0};
+    Codes codes = {{0, 0, 0, 0}, {0, 0, 0, 0}, {0, 0}};
     if (there) {
         const uint4 *from = (const uint4 *)((const u8 *)m.data + i / 2);
         codes.first = from[0], codes.second = from[1];
-        codes.scale = block_scale(m.scales, i);
+        codes.scale = fetch_scale(m.scales, (u32)(i >> 6));
     }
     return codes;
 }
@@ -230,11 +231,11 @@ template <int LINES, int WIDTH, int THREADS> struct Transfer<DECODED, LINES, WID
         codes = fetch_codes(m, (i64)l * m.cols + c, thread < BLOCKS && l < m.lines && c < m.cols);
     }
 
-    __device__ __forceinline__ void end(const Operand &, u32 tile, int thread) {
+    __device__ __forceinline__ void end(const Operand &m, u32 tile, int thread) {
         if (thread >= BLOCKS) {
             return;
         }
-        Values values = scaled_values(codes.scale);
+        Values values = scaled_values(scale_of(m.scales, codes.scale));
         const u32 eights[8] = {codes.first.x,  codes.first.y,  codes.first.z,  codes.first.w,
                                codes.second.x, codes.second.y, codes.second.z, codes.second.w};
 #pragma unroll
@@ -287,12 +288,14 @@ __device__ __forceinline__ void put_down(const Operand &m, int line, int col, u3
 template <int N>
 __device__ __forceinline__ void put_strip(const Product &p, const float sums[N][4], int row, int col, float *strip) {
     constexpr int WIDTH = N < 4 ? N : 4;
+    static_assert(16 * WIDTH % 32 == 0, "as many eights for every lane");
     int lane = threadIdx.x % 32;
     float *pair = strip + lane / 4 * STRIP_STRIDE + lane % 4 * 2;
-    bool whole = p.partials == 0;
-    void *c = whole ? p.c : p.partials + (i64)blockIdx.z * p.rows * p.cols;
-    int type = whole ? p.c_type : F32, accumulate = whole ? p.accumulate : 0;
-    float scale = whole ? p.scale : 1;
+    bool all = p.partials == 0;
+    void *c = all ? p.c : p.partials + (i64)blockIdx.z * p.rows * p.cols;
+    int type = all ? p.c_type : F32, accumulate = all ? p.accumulate : 0;
+    float scale = all ? p.scale : 1;
+    bool wide = p.cols % 8 == 0 && aligned(c);
 #pragma unroll 1
     for (int first = 0; first < N; first += WIDTH) {
 #pragma unroll
@@ -303,21 +306,25 @@ __device__ __forceinline__ void put_strip(const Product &p, const float sums[N][
             }
         }
         __syncwarp();
-#pragma unroll 1
-        for (int i = lane; i < 16 * WIDTH; i += 32) {
-            int y = row + i / WIDTH, x = col + 8 * first + i % WIDTH * 8;
-            if (y < p.rows && x < p.cols) {
-                float v[8];
-                load8(strip + i / WIDTH * STRIP_STRIDE, i % WIDTH * 8, 8 * WIDTH, v);
 #pragma unroll
-                for (int k = 0; k < 8; k++) {
-                    v[k] *= scale;
-                }
-                if (type == F32) {
-                    put8((float *)c + (i64)y * p.cols, x, p.cols, v, accumulate);
-                } else {
-                    put8((bf16 *)c + (i64)y * p.cols, x, p.cols, v, accumulate);
-                }
+        for (int i = 0; i < WIDTH / 2; i++) {
+            int eight = 32 * i + lane, y = eight / WIDTH, x = eight % WIDTH * 8, at = col + 8 * first + x;
+            float v[8];
+            load8(strip + y * STRIP_STRIDE + x, v);
+#pragma unroll
+            for (int k = 0; k < 8; k++) {
+                v[k] *= scale;
+            }
+            i64 line = (i64)(row + y) * p.cols;
+            if (row + y >= p.rows) {
+            } else if (wide && type == BF16) {
+                put8<true>((bf16 *)c + line, at, p.cols, v, accumulate);
+            } else if (type == BF16) {
+                put8((bf16 *)c + line, at, p.cols, v, accumulate);
+            } else if (wide) {
+                put8<true>((float *)c + line, at, p.cols, v, accumulate);
+            } else {
+                put8((float *)c + line, at, p.cols, v, accumulate);
             }
         }
         __syncwarp();

@@ -28,7 +28,7 @@ import java.util.function.Consumer;
  * be right to the bit. Sums with a weight in NF4 must be within rounding of those in float64.
  *
  * @param a type of A
- * @param b type of B; null: NF4, doubly quantised if K is even
+ * @param b type of B; null: NF4, doubly quantised if K is a multiple of 128
  * @param c type of C
  * @param depth2 of the second term, in A's type and float32; 0 for none
  * @param shift elements by which A and B begin off their alignment
@@ -79,6 +79,7 @@ public record ProductCase(
             {1, 40, 64},
             {8, 33, 192},
             {3, 16, 1024},
+            {2, 216, 576}, // more rows of W than blocks take at once
             {16, 72, 128},
             {70, 130, 64},
             {150, 256, 192},
@@ -144,7 +145,7 @@ public record ProductCase(
             Matrix right = Matrix.integers("b", form == Form.NT ? n : k, form == Form.NT ? k : n);
             Factor first = Factor.of(left.on(card, a, shift));
             Factor with = b == null
-                    ? Factor.of(right.quantized(card, memory, k % 2 == 0))
+                    ? Factor.of(right.quantized(card, memory, k % 128 == 0))
                     : Factor.of(right.on(card, b, shift));
             Matrix weight = b == null ? right.decoded(with.nf4(), memory) : right;
             Matrix left2 = Matrix.integers("a2", form == Form.TN ? depth2 : m, form == Form.TN ? m : depth2);

@@ -36,6 +36,9 @@ public final class LinearCrossEntropy {
     private static final long CHUNK_ROWS =
             64; // at least: the head is read from memory once a chunk, twice with gradients
 
+    /** Of a product on a card: there are tiles of 128 and of 256 rows. */
+    private static final long TILE_ROWS = 256;
+
     private LinearCrossEntropy() {}
 
     /** What a backend provides besides {@link Embedding} and {@link Linear}. Shapes: logits [n, V], of activations;
@@ -86,8 +89,7 @@ public final class LinearCrossEntropy {
             if (dw != null && n == 0) {
                 x.device().zero(dw);
             }
-            long most = Math.max(
-                    CHUNK_ROWS, x.device().pieceBytes() / ((long) x.dtype().bytes() * head.out()));
+            long most = chunkRows(x.device().pieceBytes() / ((long) x.dtype().bytes() * head.out()));
             for (long from = 0; from < n; from += most) {
                 long to = Math.min(n, from + most);
                 Grad dpart = dgathered == null ? null : new Grad(dgathered.rows(from, to), false);
@@ -97,6 +99,11 @@ public final class LinearCrossEntropy {
             x.device().kernel(Kernel.class).sum(nll, scale, loss);
         }
         return tape.record(loss, List.of(x, w), new Saved(x, w, rows, dgathered, dw));
+    }
+
+    /** Rows of a chunk where so many fit: a few more than whole tiles would cost another row of tiles in each product. */
+    static long chunkRows(long fitting) {
+        return fitting < TILE_ROWS ? Math.max(CHUNK_ROWS, fitting) : fitting / TILE_ROWS * TILE_ROWS;
     }
 
     private static void chunk(

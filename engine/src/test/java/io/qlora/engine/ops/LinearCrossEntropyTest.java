@@ -125,6 +125,14 @@ class LinearCrossEntropyTest extends OpTest {
     }
 
     @Test
+    void chunksAreOfWholeTilesWhereThatManyRowsFit() {
+        assertEquals(64, LinearCrossEntropy.chunkRows(1));
+        assertEquals(65, LinearCrossEntropy.chunkRows(65));
+        assertEquals(256, LinearCrossEntropy.chunkRows(511));
+        assertEquals(1024, LinearCrossEntropy.chunkRows((256L << 20) / (2 * 128_256)));
+    }
+
+    @Test
     void noTargetsMakeNoLossAndNoGradient() {
         for (boolean vectors : new boolean[] {false, true}) {
             try (CpuDevice device = new CpuDevice(2, vectors)) {
