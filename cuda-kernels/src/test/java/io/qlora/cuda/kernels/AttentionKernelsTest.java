@@ -35,6 +35,8 @@ class AttentionKernelsTest {
                 attends(2, 2, 128, 65, 2, 128),
                 attends(4, 1, 128, 100, 1, 30),
                 attends(8, 1, 128, 33),
+                attends(1, 1, 128, 2, 257), // more tiles than are in shared memory
+                attends(1, 1, 64, 257),
                 attends(2, 1, 256, 66),
                 attends(4, 4, 32, 64, 1, 33),
                 attends(4, 2, 80, 31, 97, 3),
