@@ -19,16 +19,16 @@ import org.junit.jupiter.api.TestFactory;
  * Attention's kernels at the edges of their tiles, of heads of all widths, in groups, of ragged documents: with {@code
  * mma.sync}, and with Hopper's {@code wgmma}.
  */
-class AttentionKernelsTest {
+public class AttentionKernelsTest {
 
     private static final double BFLOAT16 = 0x1p-7; // of operands, float32 activations
     private static final double BFLOAT16_ACTIVATIONS = 0x1p-6;
     private static final int AMPERE = 8;
     private static final int HOPPER = 9;
 
-    @TestFactory
-    Stream<DynamicTest> headsOfEveryWidthAndGroupsOfEverySizeAgreeWithTheScalarKernels() {
-        List<OpCase> cases = List.of(
+    /** Heads of all widths, groups of all sizes, documents that end anywhere in a tile. */
+    public static List<OpCase> cases() {
+        return List.of(
                 attends(2, 2, 64, 63, 1, 64),
                 attends(4, 1, 64, 129),
                 attends(8, 1, 64, 1, 1, 63),
@@ -43,7 +43,11 @@ class AttentionKernelsTest {
                 attends(2, 1, 96, 129),
                 attends(1, 1, 129, 40),
                 attends(2, 1, 7, 257));
-        return cases.stream()
+    }
+
+    @TestFactory
+    Stream<DynamicTest> headsOfEveryWidthAndGroupsOfEverySizeAgreeWithTheScalarKernels() {
+        return cases().stream()
                 .flatMap(test -> Stream.of(AMPERE, HOPPER)
                         .flatMap(major -> IntStream.range(0, 3)
                                 .mapToObj(order -> DynamicTest.dynamicTest(
