@@ -543,6 +543,7 @@ inline void beginProduct(std::function<void()> run) {
 } // namespace cuemu
 
 template <int COUNT> void settled(float (*)[4]) {}
+template <int COUNT> void held(uint32_t (*)[4]) {}
 
 template <int N, int BY_ROWS> void warpgroup_mma(float (*d)[4], const uint32_t a[4], uint64_t b, int add) {
     std::array<uint32_t, 4> registers = {a[0], a[1], a[2], a[3]};

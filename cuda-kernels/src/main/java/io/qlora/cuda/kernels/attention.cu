@@ -72,7 +72,7 @@ template <int WIDTH, int WARPS, int TILE, bool GROUPS> __device__ __forceinline_
         finish<1, TILE / 8, GROUPS>(s);
         mask<TILE>(s, sight, from);
         softmax<TILE>(s, scale, largest, total, keep);
-        finish<0, WIDTH / 8, GROUPS>(sums);
+        finish<0, WIDTH / 8, TILE, GROUPS>(sums, w);
 #pragma unroll
         for (int n = 0; n < WIDTH / 8; n++) {
 #pragma unroll

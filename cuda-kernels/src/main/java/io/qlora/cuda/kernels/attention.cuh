@@ -171,6 +171,16 @@ template <int PENDING, int COUNT, bool GROUPS> __device__ __forceinline__ void f
 #endif
 }
 
+/// The same where it is a product with this left operand, which may be overwritten afterwards.
+template <int PENDING, int COUNT, int TILE, bool GROUPS> __device__ __forceinline__ void finish(float sums[COUNT][4], u32 w[TILE / 16][4]) {
+    finish<PENDING, COUNT, GROUPS>(sums);
+#ifdef WARPGROUPS
+    if constexpr (GROUPS) {
+        held<TILE / 16>(w);
+    }
+#endif
+}
+
 /// Sums as a left operand in bfloat16.
 template <int TILE> __device__ __forceinline__ void rounded(u32 w[TILE / 16][4], const float s[TILE / 8][4]) {
 #pragma unroll

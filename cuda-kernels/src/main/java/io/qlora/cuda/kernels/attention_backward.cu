@@ -85,7 +85,7 @@ __device__ __forceinline__ void attention_backward_q(const AttentionCall &p) {
                 ds[n][i] = s[n][i] * (ds[n][i] - delta[i / 2]);
             }
         }
-        finish<0, WIDTH / 8, GROUPS>(sums);
+        finish<0, WIDTH / 8, TILE, GROUPS>(sums, w);
         rounded<TILE>(w, ds);
         if (!GROUPS) {
             add_weighted<TILE, WIDTH, GROUPS>(sums, w, now);
@@ -142,10 +142,10 @@ __device__ __forceinline__ void attention_backward_kv(const AttentionCall &p) {
     }
     const float scale = p.scale * LOG2_E;
     float dk[COLUMNS / 8][4] = {}, dv[COLUMNS / 8][4] = {};
-    u32 dw[TILE / 16][4] = {}, before = pairs, now = pairs;
+    u32 w[TILE / 16][4] = {}, dw[TILE / 16][4] = {}, before = pairs, now = pairs;
     for (int buffer = 0; at.h < (g + 1) * per_group; buffer = 1 - buffer) {
         float s[TILE / 8][4], ds[TILE / 8][4];
-        u32 w[TILE / 16][4], next = now + PAIR < pairs + TILES * PAIR ? now + PAIR : pairs;
+        u32 next = now + PAIR < pairs + TILES * PAIR ? now + PAIR : pairs;
         tiles_there<GROUPS>();
         times_rows<OWN, TILE, WIDTH, GROUPS>(s, tile_k, now);
         times_rows<OWN, TILE, WIDTH, GROUPS>(ds, tile_v, now + BYTES);
@@ -161,7 +161,7 @@ __device__ __forceinline__ void attention_backward_kv(const AttentionCall &p) {
             load(at, next, 1 - buffer);
         }
         end_of_copies();
-        finish<2, TILE / 8, GROUPS>(s);
+        finish<2, TILE / 8, TILE, GROUPS>(s, w); // and dv's of the tile before
         mask<TILE>(s, sight, from);
         const float2 *bases = (const float2 *)(rows_of_tiles + buffer * 2 * TILE) + within(), *deltas = bases + TILE / 2;
 #pragma unroll
@@ -183,7 +183,7 @@ __device__ __forceinline__ void attention_backward_kv(const AttentionCall &p) {
                 ds[n][i] = s[n][i] * (ds[n][i] - (i % 2 ? delta.y : delta.x));
             }
         }
-        finish<1, COLUMNS / 8, GROUPS>(dk);
+        finish<1, COLUMNS / 8, TILE, GROUPS>(dk, dw);
         rounded<TILE>(dw, ds);
         if (!GROUPS) {
             add_weighted<TILE, COLUMNS, GROUPS>(dk, dw, now + part);
