@@ -105,7 +105,7 @@ inline Fibre *current;
 inline Barrier blockBarrier, warpBarriers[MOST_THREADS / WARP];
 inline jmp_buf scheduler;
 inline bool progress;    // since the scheduler's last round
-inline int order;        // 0 ascending, 1 descending, otherwise a permutation
+inline int order;        // 0 ascending, 1 descending, otherwise a permutation; copies are late in 0, products in all but 1
 inline dim3 grid, block, blockIndex;
 inline std::vector<char> dynamicShared;
 inline char error[256];
@@ -420,7 +420,7 @@ inline void perform(const Copy &c) { c.bytes == 16 ? copy<uint4>(c) : copy<unsig
 
 inline void copyAsync(uint32_t to, const void *from, unsigned bytes, bool there) {
     Copy c{dynamicSharedMemory() + to, (const char *)from, bytes, current->copyGroups, there};
-    if (order == 1) {
+    if (order != 0) {
         perform(c);
     } else {
         current->copies.push_back(c);
@@ -543,6 +543,7 @@ inline void beginProduct(std::function<void()> run) {
 } // namespace cuemu
 
 template <int COUNT> void settled(float (*)[4]) {}
+template <int COUNT> void held(uint32_t (*)[4]) {}
 
 template <int N, int BY_ROWS> void warpgroup_mma(float (*d)[4], const uint32_t a[4], uint64_t b, int add) {
     std::array<uint32_t, 4> registers = {a[0], a[1], a[2], a[3]};

@@ -23,20 +23,21 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
 
     /**
      * A kernel for heads of up to {@code width} elements, as the tables there have it: a block of 16·warps own
-     * rows, over tiles of {@code tile} others of which two are in shared memory.
+     * rows, over tiles of {@code tile} others.
      *
      * @param own tensors of which a block's own rows are in shared memory
+     * @param tiles of others that are there
      * @param columns of the result that a block makes
      */
-    private record Variant(CudaFunction function, int width, int columns, int warps, int tile, int own) {
+    private record Variant(CudaFunction function, int width, int columns, int warps, int tile, int own, int tiles) {
 
-        private static final int TILES = 4; // two of keys or queries, and as many of what goes with them
+        private static final int VALUES = 4; // of a row of tiles: twice L and Δ of the queries there
         private static final int NARROWEST_ROW = 64; // elements, in shared memory
 
         Shape shape(int rows, int heads) {
             int rowBytes = Math.max(width, NARROWEST_ROW) * Short.BYTES;
-            int sharedBytes = (own * warps * ROWS_OF_WARP + TILES * tile) * rowBytes;
-            int rowValues = TILES * tile * Float.BYTES; // L and Δ of the queries in the tiles
+            int sharedBytes = (own * warps * ROWS_OF_WARP + tiles * tile) * rowBytes;
+            int rowValues = VALUES * tile * Float.BYTES;
             return new Shape(
                     heads,
                     Math.ceilDiv(rows, warps * ROWS_OF_WARP),
@@ -57,28 +58,29 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
         this.device = device;
         boolean groups = device.warpgroups();
         this.forward = List.of(
-                variant("forward", false, 32, 32, 4, 32, 1),
-                variant("forward", groups, 64, 64, 8, groups ? 128 : 64, 1),
-                variant("forward", groups, 128, 128, 8, groups ? 128 : 64, 1),
-                variant("forward", false, 256, 256, 4, 32, 1));
+                variant("forward", false, 32, 32, 4, 32, 1, 4),
+                variant("forward", groups, 64, 64, 8, groups ? 128 : 64, 1, 4),
+                variant("forward", groups, 128, 128, 8, groups ? 128 : 64, 1, 4),
+                variant("forward", false, 256, 256, 4, 32, 1, 4));
         this.backwardQ = List.of(
-                variant("backward_q", false, 32, 32, 4, 32, 2),
-                variant("backward_q", groups, 64, 64, 8, 64, 2),
-                variant("backward_q", groups, 128, 128, 8, groups ? 64 : 32, 2),
-                variant("backward_q", false, 256, 256, 4, 16, 2));
+                variant("backward_q", false, 32, 32, 4, 32, 2, 4),
+                variant("backward_q", groups, 64, 64, 8, 64, 2, groups ? 5 : 4),
+                variant("backward_q", groups, 128, 128, 8, groups ? 64 : 32, 2, groups ? 5 : 4),
+                variant("backward_q", false, 256, 256, 4, 16, 2, 4));
         this.backwardKv = List.of(
-                variant("backward_kv", false, 32, 32, 4, 32, 2),
-                variant("backward_kv", groups, 64, 64, 8, 64, 2),
-                variant("backward_kv", groups, 128, 128, 8, groups ? 64 : 32, 2),
-                variant("backward_kv", false, 256, 128, 4, 16, 2));
+                variant("backward_kv", false, 32, 32, 4, 32, 2, 4),
+                variant("backward_kv", groups, 64, 64, 8, 64, 2, groups ? 6 : 4),
+                variant("backward_kv", groups, 128, 128, 8, groups ? 64 : 32, 2, groups ? 6 : 4),
+                variant("backward_kv", false, 256, 128, 4, 16, 2, 4));
         this.deltas = device.function("attention_backward", "attention_deltas");
         this.one = device.function("attention", "attention_of_one");
     }
 
-    private Variant variant(String name, boolean groups, int width, int columns, int warps, int tile, int own) {
+    private Variant variant(
+            String name, boolean groups, int width, int columns, int warps, int tile, int own, int tiles) {
         String unit = name.equals("forward") ? "attention" : "attention_backward";
         String function = "attention_" + name + "_" + width + (groups ? "_groups" : "");
-        return new Variant(device.function(unit, function), width, columns, warps, tile, own);
+        return new Variant(device.function(unit, function), width, columns, warps, tile, own, tiles);
     }
 
     /** What is attended to: struct AttentionCall's first half. {@code offsets} is null for one document. */

@@ -4,6 +4,7 @@ import io.qlora.cuda.ActivationFunction;
 import io.qlora.cuda.Arguments;
 import io.qlora.cuda.CudaDevice;
 import io.qlora.cuda.KernelArguments;
+import io.qlora.cuda.driver.CudaDriver.Shape;
 import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.ops.Dropout;
 import io.qlora.engine.ops.Philox;
@@ -28,7 +29,7 @@ final class CudaDropout implements Dropout.Kernel {
         public void write(Arguments to) {
             Philox.Key key = mask.key();
             to.pointer(x).gradient(y).pointer(documents).pointer(positions);
-            to.integer(x.rows()).integer(x.cols());
+            to.integer(x.cols());
             to.integer(key.word0()).integer(key.word1()).integer(mask.site());
             to.integer(mask.threshold()).real(mask.scale());
         }
@@ -45,7 +46,8 @@ final class CudaDropout implements Dropout.Kernel {
     }
 
     private void drop(Tensor x, Grad y, Dropout.Mask mask, Tensor documents, Tensor positions) {
-        long threads = (long) x.rows() * ((x.cols() + COLUMNS - 1) / COLUMNS);
-        device.launch(dropout.of(x), Launches.threads(threads), new Drop(x, y, mask, documents, positions));
+        int blocks = Math.ceilDiv(x.cols(), COLUMNS * Launches.THREADS); // of a row
+        Shape shape = new Shape(x.rows(), blocks, 1, Launches.THREADS, 0);
+        device.launch(dropout.of(x), shape, new Drop(x, y, mask, documents, positions));
     }
 }

@@ -10,7 +10,7 @@ template <bool WHOLE, class T> __device__ __forceinline__ void add(const T *x, c
 
 // The residual connection: z = x + y, where z may be one of them; eight elements a thread.  grid: ceil(n / 2048)
 template <class T> __device__ void add_forward(const T *x, const T *y, T *z, i64 n) {
-    if (n % 8 == 0) {
+    if (n % 8 == 0 && aligned(x) && aligned(y) && aligned(z)) { // some rows of a tensor may begin anywhere
         add<true>(x, y, z, 8 * global_thread(), n);
     } else {
         add<false>(x, y, z, 8 * global_thread(), n);

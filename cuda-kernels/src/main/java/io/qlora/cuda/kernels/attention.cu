@@ -13,8 +13,8 @@ __device__ __forceinline__ void softmax(float s[TILE / 8][4], float scale, float
         }
         most = fmaxf(most, __shfl_xor_sync(FULL_WARP, most, 1)); // a row is spread over four lanes
         most = fmaxf(most, __shfl_xor_sync(FULL_WARP, most, 2));
-        float base = most == -INFINITE ? 0 : most * scale; // nothing seen yet
-        keep[r] = power_of_two(largest[r] * scale - base);
+        float shift = most == -INFINITE ? 0 : most, base = shift * scale; // nothing seen yet
+        keep[r] = power_of_two((largest[r] - shift) * scale); // 1 exactly where the largest stays
 #pragma unroll
         for (int n = 0; n < TILE / 8; n++) {
 #pragma unroll
@@ -35,9 +35,9 @@ template <int WIDTH, int WARPS, int TILE, bool GROUPS> __device__ __forceinline_
     DYNAMIC_SHARED(char, memory);
     u32 tile_q = shared_address(memory), tiles_k = tile_q + OWN_BYTES, tiles_v = tiles_k + 2 * BYTES;
     int h = blockIdx.x, g = h / (p.heads / p.kv_heads), first = (gridDim.y - 1 - blockIdx.y) * OWN;
+    load_tile<OWN, WIDTH, THREADS>(tile_q, p.q, p.heads, h, p, first, p.queries);
     int begin = document_start(p.offsets, p.documents, first), end = p.past + min(first + OWN, p.queries);
     int tiles = (end - begin + TILE - 1) / TILE;
-    load_tile<OWN, WIDTH, THREADS>(tile_q, p.q, p.heads, h, p, first, p.queries);
     load_tile<TILE, WIDTH, THREADS>(tiles_k, p.k, p.kv_heads, g, p, begin, p.keys);
     end_of_copies();
     Sight sight;
@@ -47,7 +47,6 @@ template <int WIDTH, int WARPS, int TILE, bool GROUPS> __device__ __forceinline_
         sight.first[r] = document_start(p.offsets, p.documents, t);
         sight.last[r] = p.past + t;
     }
-    complete(sight);
     const float scale = p.scale * LOG2_E;
     float largest[2] = {-INFINITE, -INFINITE}, total[2] = {0, 0}, keep[2], s[TILE / 8][4], sums[WIDTH / 8][4] = {};
     u32 w[TILE / 16][4];
@@ -73,7 +72,7 @@ template <int WIDTH, int WARPS, int TILE, bool GROUPS> __device__ __forceinline_
         finish<1, TILE / 8, GROUPS>(s);
         mask<TILE>(s, sight, from);
         softmax<TILE>(s, scale, largest, total, keep);
-        finish<0, WIDTH / 8, GROUPS>(sums);
+        finish<0, WIDTH / 8, TILE, GROUPS>(sums, w);
 #pragma unroll
         for (int n = 0; n < WIDTH / 8; n++) {
 #pragma unroll

@@ -10,6 +10,12 @@
 // keys, moves 1.1 GB through L2's atomic units, 0.4 ms at 2.5 TB/s, and each block has to wait for the one before it in the
 // fixed order. Both are estimates; neither was measured.
 //
+// What wgmma's kernels should take, of heads of 128 on an H200, in clocks a multiprocessor: 128 queries by 128 keys are 1024 a
+// product, 2048 forward, 3072 for dq, 4096 for dk and dv. Beside them run 16384 exponentials, 1024 in each of the three, and
+// 4 to 7 instructions an element, 500 to 900; a product of two shared tiles with 64 columns reads 128 B a clock, all there is.
+// At T = 4096 and 32 heads a multiprocessor has 128 such squares: 1.18 million clocks, 0.67 ms at 1.755 GHz were the tensor
+// cores never to wait, for 481 GFLOP of seven products. Estimates as well.
+//
 // Two kinds of each kernel differ in how they multiply only. With mma.sync a warp reads its operands from shared memory; on
 // sm_90a (GROUPS) four warps together give wgmma a tile in shared memory. Fragments of sums and of left operands lie alike.
 
@@ -165,6 +171,16 @@ template <int PENDING, int COUNT, bool GROUPS> __device__ __forceinline__ void f
 #endif
 }
 
+/// The same where it is a product with this left operand, which may be overwritten afterwards.
+template <int PENDING, int COUNT, int TILE, bool GROUPS> __device__ __forceinline__ void finish(float sums[COUNT][4], u32 w[TILE / 16][4]) {
+    finish<PENDING, COUNT, GROUPS>(sums);
+#ifdef WARPGROUPS
+    if constexpr (GROUPS) {
+        held<TILE / 16>(w);
+    }
+#endif
+}
+
 /// Sums as a left operand in bfloat16.
 template <int TILE> __device__ __forceinline__ void rounded(u32 w[TILE / 16][4], const float s[TILE / 8][4]) {
 #pragma unroll
@@ -181,20 +197,15 @@ template <int TILE> __device__ __forceinline__ void rounded(u32 w[TILE / 16][4],
 __device__ __forceinline__ int row() { return threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4; }
 __device__ __forceinline__ int within() { return threadIdx.x % 4; }
 
-/// Which of the others this thread's two rows see: from the first to the last of them.
+/// Which of the others this thread's two rows see: from the first to the last of them, the second's no earlier than the first's.
 struct Sight {
     int first[2], last[2];
-    int all_from, all_to; // the others that all rows of the warp see
 };
 
-__device__ __forceinline__ void complete(Sight &sight) { // rows further down never see less far down
-    sight.all_from = __shfl_sync(FULL_WARP, sight.first[1], 31);
-    sight.all_to = __shfl_sync(FULL_WARP, sight.last[0], 0);
-}
-
-/// Scores of what a row does not see are −∞; `from` is the tile's first column. Most tiles are seen whole.
+/// Scores of what a row does not see are −∞; `from` is the tile's first column. Most tiles are seen whole by all of the warp.
 template <int TILE> __device__ __forceinline__ void mask(float s[TILE / 8][4], const Sight &sight, int from) {
-    if (from >= sight.all_from && from + TILE - 1 <= sight.all_to) {
+    bool whole = from >= sight.first[1] && from + TILE - 1 <= sight.last[0];
+    if (__ballot_sync(FULL_WARP, whole) == FULL_WARP) {
         return;
     }
 #pragma unroll
@@ -215,14 +226,41 @@ template <class T> __device__ __forceinline__ void put2(T *to, float x, float y,
     }
 }
 
-/// Stores COLUMNS columns, from `column` on, of a warp's rows of head h, times their factors, or adds them.
+/// Of four lanes with four values each, the first gets the first of all, in the order of the lanes, and so on.
+__device__ __forceinline__ void turn_around(u32 v[4]) {
+    bool odd = threadIdx.x % 2, upper = threadIdx.x % 4 / 2;
+    u32 a = __shfl_xor_sync(FULL_WARP, odd ? v[0] : v[1], 1), b = __shfl_xor_sync(FULL_WARP, odd ? v[2] : v[3], 1);
+    v[0] = odd ? a : v[0], v[1] = odd ? v[1] : a, v[2] = odd ? b : v[2], v[3] = odd ? v[3] : b;
+    a = __shfl_xor_sync(FULL_WARP, upper ? v[0] : v[2], 2), b = __shfl_xor_sync(FULL_WARP, upper ? v[1] : v[3], 2);
+    v[0] = upper ? a : v[0], v[1] = upper ? b : v[1], v[2] = upper ? v[2] : a, v[3] = upper ? v[3] : b;
+}
+
+/// Stores COLUMNS columns, from `column` on, of a warp's rows of head h, times their factors, or adds them. Nothing else runs on
+/// a multiprocessor meanwhile, so bfloat16 goes out 16 bytes a thread: pairs would take eight times as many lines.
 template <int COLUMNS>
 __device__ __forceinline__ void store_rows(const float sums[COLUMNS / 8][4], void *to, int accumulate, int heads, int h,
                                            const AttentionCall &p, int first, int rows, int column, const float factor[2]) {
+    bool eights = p.type == BF16 && !accumulate && p.size % 8 == 0;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         int t = first + row() + 8 * r;
         i64 from = ((i64)t * heads + h) * p.size;
+        if (eights) {
+#pragma unroll
+            for (int n = 0; n < COLUMNS / 8; n += 4) {
+                u32 v[4];
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    v[i] = bf16_pair(sums[n + i][2 * r] * factor[r], sums[n + i][2 * r + 1] * factor[r]);
+                }
+                turn_around(v);
+                int d = column + 8 * (n + within());
+                if (t < rows && d < p.size) {
+                    *(uint4 *)((bf16 *)to + from + d) = make_uint4(v[0], v[1], v[2], v[3]);
+                }
+            }
+            continue;
+        }
 #pragma unroll
         for (int n = 0; n < COLUMNS / 8; n++) {
             int d = column + 8 * n + 2 * within();
@@ -232,10 +270,8 @@ __device__ __forceinline__ void store_rows(const float sums[COLUMNS / 8][4], voi
             }
             if (p.type == F32) {
                 put2((float *)to + from + d, x, y, d + 1 < p.size, accumulate);
-            } else if (accumulate || p.size % 2 != 0) {
-                put2((bf16 *)to + from + d, x, y, d + 1 < p.size, accumulate);
             } else {
-                *(u32 *)((bf16 *)to + from + d) = bf16_pair(x, y);
+                put2((bf16 *)to + from + d, x, y, d + 1 < p.size, accumulate);
             }
         }
     }

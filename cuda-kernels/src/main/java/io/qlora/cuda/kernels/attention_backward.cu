@@ -24,17 +24,20 @@ __device__ __forceinline__ void attention_delta(const AttentionCall &p) {
     }
 }
 
-// dq of 16 · WARPS queries of a head.  grid: (H, ceil(T / (16 · WARPS)))
+// dq of 16 · WARPS queries of a head. With wgmma the last product of a tile is made together with the first two of the next
+// one, so that the tensor cores have work until ds is there: a third tile of keys is kept for that. The first time it is of
+// nothing.  grid: (H, ceil(T / (16 · WARPS)))
 template <int WIDTH, int WARPS, int TILE, bool GROUPS>
 __device__ __forceinline__ void attention_backward_q(const AttentionCall &p) {
     const int OWN = 16 * WARPS, THREADS = 32 * WARPS, BYTES = bytes_of_tile(TILE, WIDTH), OWN_BYTES = bytes_of_tile(OWN, WIDTH);
+    const int KEYS = GROUPS ? 3 : 2;
     DYNAMIC_SHARED(char, memory);
     u32 tile_q = shared_address(memory), tile_dy = tile_q + OWN_BYTES;
-    u32 tiles_k = tile_dy + OWN_BYTES, tiles_v = tiles_k + 2 * BYTES;
+    u32 tiles_v = tile_dy + OWN_BYTES, tiles_k = tiles_v + 2 * BYTES, end_of_k = tiles_k + KEYS * BYTES;
     int h = blockIdx.x, g = h / (p.heads / p.kv_heads), first = (gridDim.y - 1 - blockIdx.y) * OWN;
-    int begin = document_start(p.offsets, p.documents, first), end = min(first + OWN, p.queries);
     load_tile<OWN, WIDTH, THREADS>(tile_q, p.q, p.heads, h, p, first, p.queries);
     load_tile<OWN, WIDTH, THREADS>(tile_dy, p.dy, p.heads, h, p, first, p.queries);
+    int begin = document_start(p.offsets, p.documents, first), end = min(first + OWN, p.queries);
     load_tile<TILE, WIDTH, THREADS>(tiles_k, p.k, p.kv_heads, g, p, begin, p.keys);
     load_tile<TILE, WIDTH, THREADS>(tiles_v, p.v, p.kv_heads, g, p, begin, p.keys);
     end_of_copies();
@@ -48,21 +51,24 @@ __device__ __forceinline__ void attention_backward_q(const AttentionCall &p) {
         base[r] = p.log_sum_exp[(i64)h * p.queries + t] * LOG2_E;
         delta[r] = p.delta[(i64)h * p.queries + t];
     }
-    complete(sight);
     const float scale = p.scale * LOG2_E;
     float sums[WIDTH / 8][4] = {};
+    u32 w[TILE / 16][4] = {}, before = tiles_k, now = tiles_k;
     for (int from = begin, buffer = 0; from < end; from += TILE, buffer = BYTES - buffer) {
         float s[TILE / 8][4], ds[TILE / 8][4];
-        u32 w[TILE / 16][4];
+        u32 next = now + BYTES < end_of_k ? now + BYTES : tiles_k;
         tiles_there<GROUPS>();
-        times_rows<OWN, TILE, WIDTH, GROUPS>(s, tile_q, tiles_k + buffer);
+        times_rows<OWN, TILE, WIDTH, GROUPS>(s, tile_q, now);
         times_rows<OWN, TILE, WIDTH, GROUPS>(ds, tile_dy, tiles_v + buffer);
+        if (GROUPS) {
+            add_weighted<TILE, WIDTH, GROUPS>(sums, w, before);
+        }
         if (from + TILE < end) {
-            load_tile<TILE, WIDTH, THREADS>(tiles_k + BYTES - buffer, p.k, p.kv_heads, g, p, from + TILE, p.keys);
+            load_tile<TILE, WIDTH, THREADS>(next, p.k, p.kv_heads, g, p, from + TILE, p.keys);
             load_tile<TILE, WIDTH, THREADS>(tiles_v + BYTES - buffer, p.v, p.kv_heads, g, p, from + TILE, p.keys);
         }
         end_of_copies();
-        finish<1, TILE / 8, GROUPS>(s);
+        finish<2, TILE / 8, GROUPS>(s);
         mask<TILE>(s, sight, from);
 #pragma unroll
         for (int n = 0; n < TILE / 8; n++) {
@@ -71,7 +77,7 @@ __device__ __forceinline__ void attention_backward_q(const AttentionCall &p) {
                 s[n][i] = power_of_two(s[n][i] * scale - base[i / 2]);
             }
         }
-        finish<0, TILE / 8, GROUPS>(ds);
+        finish<1, TILE / 8, GROUPS>(ds);
 #pragma unroll
         for (int n = 0; n < TILE / 8; n++) {
 #pragma unroll
@@ -79,8 +85,15 @@ __device__ __forceinline__ void attention_backward_q(const AttentionCall &p) {
                 ds[n][i] = s[n][i] * (ds[n][i] - delta[i / 2]);
             }
         }
+        finish<0, WIDTH / 8, TILE, GROUPS>(sums, w);
         rounded<TILE>(w, ds);
-        add_weighted<TILE, WIDTH, GROUPS>(sums, w, tiles_k + buffer);
+        if (!GROUPS) {
+            add_weighted<TILE, WIDTH, GROUPS>(sums, w, now);
+        }
+        before = now, now = next;
+    }
+    if (GROUPS) {
+        add_weighted<TILE, WIDTH, GROUPS>(sums, w, before);
         finish<0, WIDTH / 8, GROUPS>(sums);
     }
     const float factor[2] = {p.scale, p.scale};
@@ -92,21 +105,24 @@ struct Walk {
     int h, from;
 };
 
-// COLUMNS columns of dk and dv of 16 · WARPS keys of a key/value head: the transposed products, keys as rows.
-// grid: (K, ceil(T / (16 · WARPS)), WIDTH / COLUMNS)
+// COLUMNS columns of dk and dv of 16 · WARPS keys of a key/value head: the transposed products, keys as rows. With wgmma dv's
+// product is still under way when the next tile's begin, and dk's is made together with those, as dq's is above: three tiles of
+// queries are kept.  grid: (K, ceil(T / (16 · WARPS)), WIDTH / COLUMNS)
 template <int WIDTH, int COLUMNS, int WARPS, int TILE, bool GROUPS>
 __device__ __forceinline__ void attention_backward_kv(const AttentionCall &p) {
     const int OWN = 16 * WARPS, THREADS = 32 * WARPS, BYTES = bytes_of_tile(TILE, WIDTH), OWN_BYTES = bytes_of_tile(OWN, WIDTH);
+    const int TILES = GROUPS ? 3 : 2, PAIR = 2 * BYTES; // of q and dy
     DYNAMIC_SHARED(char, memory);
-    u32 tile_k = shared_address(memory), tile_v = tile_k + OWN_BYTES;
-    u32 tiles_q = tile_v + OWN_BYTES, tiles_dy = tiles_q + 2 * BYTES;
-    float *rows_of_tiles = (float *)(memory + 2 * OWN_BYTES + 4 * BYTES); // twice TILE of L and as many of Δ
+    u32 tile_k = shared_address(memory), tile_v = tile_k + OWN_BYTES, pairs = tile_v + OWN_BYTES;
+    float *rows_of_tiles = (float *)(memory + 2 * OWN_BYTES + TILES * PAIR); // twice TILE of L and as many of Δ
     int g = blockIdx.x, first = blockIdx.y * OWN, part = blockIdx.z * (COLUMNS / 64) * (TILE * 128);
+    load_tile<OWN, WIDTH, THREADS>(tile_k, p.k, p.kv_heads, g, p, first, p.keys);
+    load_tile<OWN, WIDTH, THREADS>(tile_v, p.v, p.kv_heads, g, p, first, p.keys);
     int end = document_end(p.offsets, p.documents + 1, min(first + OWN, p.keys) - 1, p.queries);
     int per_group = p.heads / p.kv_heads;
-    auto load = [&](const Walk &at, int buffer) {
-        load_tile<TILE, WIDTH, THREADS>(tiles_q + buffer * BYTES, p.q, p.heads, at.h, p, at.from, p.queries);
-        load_tile<TILE, WIDTH, THREADS>(tiles_dy + buffer * BYTES, p.dy, p.heads, at.h, p, at.from, p.queries);
+    auto load = [&](const Walk &at, u32 pair, int buffer) {
+        load_tile<TILE, WIDTH, THREADS>(pair, p.q, p.heads, at.h, p, at.from, p.queries);
+        load_tile<TILE, WIDTH, THREADS>(pair + BYTES, p.dy, p.heads, at.h, p, at.from, p.queries);
         if (threadIdx.x < TILE) {
             bool there = at.from + (int)threadIdx.x < p.queries;
             i64 i = there ? (i64)at.h * p.queries + at.from + threadIdx.x : 0;
@@ -115,37 +131,37 @@ __device__ __forceinline__ void attention_backward_kv(const AttentionCall &p) {
             copy4_async(to + TILE * 4, p.delta + i, there);
         }
     };
-    load_tile<OWN, WIDTH, THREADS>(tile_k, p.k, p.kv_heads, g, p, first, p.keys);
-    load_tile<OWN, WIDTH, THREADS>(tile_v, p.v, p.kv_heads, g, p, first, p.keys);
     Walk at = {g * per_group, first};
-    load(at, 0);
+    load(at, pairs, 0);
     end_of_copies();
     Sight sight;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-        int u = min(first + row() + 8 * r, p.keys - 1);
-        sight.first[r] = u;
-        sight.last[r] = document_end(p.offsets, p.documents + 1, u, p.queries) - 1;
+        sight.first[r] = first + row() + 8 * r;
+        sight.last[r] = document_end(p.offsets, p.documents + 1, min(sight.first[r], p.keys - 1), p.queries) - 1;
     }
-    complete(sight);
     const float scale = p.scale * LOG2_E;
     float dk[COLUMNS / 8][4] = {}, dv[COLUMNS / 8][4] = {};
+    u32 w[TILE / 16][4] = {}, dw[TILE / 16][4] = {}, before = pairs, now = pairs;
     for (int buffer = 0; at.h < (g + 1) * per_group; buffer = 1 - buffer) {
         float s[TILE / 8][4], ds[TILE / 8][4];
-        u32 w[TILE / 16][4];
+        u32 next = now + PAIR < pairs + TILES * PAIR ? now + PAIR : pairs;
         tiles_there<GROUPS>();
-        times_rows<OWN, TILE, WIDTH, GROUPS>(s, tile_k, tiles_q + buffer * BYTES);
-        times_rows<OWN, TILE, WIDTH, GROUPS>(ds, tile_v, tiles_dy + buffer * BYTES);
+        times_rows<OWN, TILE, WIDTH, GROUPS>(s, tile_k, now);
+        times_rows<OWN, TILE, WIDTH, GROUPS>(ds, tile_v, now + BYTES);
+        if (GROUPS) {
+            add_weighted<TILE, COLUMNS, GROUPS>(dk, dw, before + part);
+        }
         int from = at.from;
         at.from += TILE;
         if (at.from >= end) {
             at = {at.h + 1, first};
         }
         if (at.h < (g + 1) * per_group) {
-            load(at, 1 - buffer);
+            load(at, next, 1 - buffer);
         }
         end_of_copies();
-        finish<1, TILE / 8, GROUPS>(s);
+        finish<2, TILE / 8, TILE, GROUPS>(s, w); // and dv's of the tile before
         mask<TILE>(s, sight, from);
         const float2 *bases = (const float2 *)(rows_of_tiles + buffer * 2 * TILE) + within(), *deltas = bases + TILE / 2;
 #pragma unroll
@@ -157,8 +173,8 @@ __device__ __forceinline__ void attention_backward_kv(const AttentionCall &p) {
             }
         }
         rounded<TILE>(w, s);
-        add_weighted<TILE, COLUMNS, GROUPS>(dv, w, tiles_dy + buffer * BYTES + part);
-        finish<1, TILE / 8, GROUPS>(ds);
+        add_weighted<TILE, COLUMNS, GROUPS>(dv, w, now + BYTES + part);
+        finish<2, TILE / 8, GROUPS>(ds);
 #pragma unroll
         for (int n = 0; n < TILE / 8; n++) {
             float2 delta = deltas[4 * n];
@@ -167,12 +183,18 @@ __device__ __forceinline__ void attention_backward_kv(const AttentionCall &p) {
                 ds[n][i] = s[n][i] * (ds[n][i] - (i % 2 ? delta.y : delta.x));
             }
         }
-        u32 dw[TILE / 16][4];
+        finish<1, COLUMNS / 8, TILE, GROUPS>(dk, dw);
         rounded<TILE>(dw, ds);
-        add_weighted<TILE, COLUMNS, GROUPS>(dk, dw, tiles_q + buffer * BYTES + part);
-        finish<0, COLUMNS / 8, GROUPS>(dv);
-        finish<0, COLUMNS / 8, GROUPS>(dk);
+        if (!GROUPS) {
+            add_weighted<TILE, COLUMNS, GROUPS>(dk, dw, now + part);
+        }
+        before = now, now = next;
     }
+    if (GROUPS) {
+        add_weighted<TILE, COLUMNS, GROUPS>(dk, dw, before + part);
+    }
+    finish<0, COLUMNS / 8, GROUPS>(dv);
+    finish<0, COLUMNS / 8, GROUPS>(dk);
     const float one[2] = {1, 1}, factor[2] = {p.scale, p.scale};
     if (p.dk) {
         store_rows<COLUMNS>(dk, p.dk, p.accumulate_k, p.kv_heads, g, p, first, p.keys, blockIdx.z * COLUMNS, factor);

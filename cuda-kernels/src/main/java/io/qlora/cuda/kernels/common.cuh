@@ -128,6 +128,14 @@ template <int COUNT> __device__ __forceinline__ void settled(float sums[COUNT][4
     }
 }
 
+/// Says that a left operand in registers is theirs up to here: products read it until they have been waited for.
+template <int COUNT> __device__ __forceinline__ void held(u32 w[COUNT][4]) {
+#pragma unroll
+    for (int n = 0; n < COUNT; n++) {
+        asm volatile("" : "+r"(w[n][0]), "+r"(w[n][1]), "+r"(w[n][2]), "+r"(w[n][3])::"memory");
+    }
+}
+
 #define SUM(n) "+f"(d[n][0]), "+f"(d[n][1]), "+f"(d[n][2]), "+f"(d[n][3])
 #define SUMS_32 SUM(0), SUM(1), SUM(2), SUM(3), SUM(4), SUM(5), SUM(6), SUM(7)
 #define SUMS_64 SUMS_32, SUM(8), SUM(9), SUM(10), SUM(11), SUM(12), SUM(13), SUM(14), SUM(15)

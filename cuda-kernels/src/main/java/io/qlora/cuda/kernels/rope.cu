@@ -23,9 +23,9 @@ __device__ __forceinline__ void rotate(const T *from, T *to, int accumulate, i64
 template <class T>
 __device__ void rope(const T *q, T *rotated_q, int accumulate_q, int heads, const T *k, T *rotated_k, int accumulate_k,
                      int kv_heads, const float *cos, const float *sin, const int *positions, int tokens, int half, float sign) {
-    int parts = (half + 7) / 8, of_token = (heads + kv_heads) * parts;
-    i64 i = global_thread(), token = i / of_token;
-    if (token >= tokens) {
+    // 32 bits: no card has room for 2³² times eight pairs, and to divide 64 would take longer than memory does
+    u32 parts = (half + 7) / 8, of_token = (heads + kv_heads) * parts, i = (u32)global_thread(), token = i / of_token;
+    if (token >= (u32)tokens) {
         return;
     }
     int rest = (int)(i % of_token), h = rest / parts, j = rest % parts * 8;
@@ -33,7 +33,7 @@ __device__ void rope(const T *q, T *rotated_q, int accumulate_q, int heads, cons
     bool of_q = h < heads;
     T *to = of_q ? rotated_q : rotated_k;
     const T *from = of_q ? q : k;
-    i64 head = (of_q ? token * heads + h : token * kv_heads + h - heads) * 2 * half;
+    i64 head = (of_q ? (i64)token * heads + h : (i64)token * kv_heads + h - heads) * 2 * half;
     int accumulate = of_q ? accumulate_q : accumulate_k;
     if (to && half % 8 == 0) {
         rotate<true>(from, to, accumulate, head, j, half, cos + angle, sin + angle, sign);

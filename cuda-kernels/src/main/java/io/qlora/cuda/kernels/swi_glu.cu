@@ -16,7 +16,7 @@ template <bool WHOLE, class T> __device__ __forceinline__ void gated(const T *ga
 // y = gate · s · up, s = 1 / (1 + exp(−gate));  grid: ceil(n / 2048)
 template <class T> __device__ void swi_glu_forward(const T *gate, const T *up, T *y, i64 n) {
     i64 i = 8 * global_thread();
-    if (n % 8 == 0) {
+    if (n % 8 == 0 && aligned(gate) && aligned(up) && aligned(y)) { // some rows of a tensor may begin anywhere
         gated<true>(gate, up, y, i, n);
     } else {
         gated<false>(gate, up, y, i, n);
@@ -49,7 +49,7 @@ template <class T>
 __device__ void swi_glu_backward(const T *gate, const T *up, const T *dy, T *dgate, int accumulate_gate, T *dup,
                                  int accumulate_up, i64 n) {
     i64 i = 8 * global_thread();
-    if (n % 8 == 0) {
+    if (n % 8 == 0 && aligned(gate) && aligned(up) && aligned(dy) && aligned(dgate) && aligned(dup)) {
         gated_gradients<true>(gate, up, dy, dgate, accumulate_gate, dup, accumulate_up, i, n);
     } else {
         gated_gradients<false>(gate, up, dy, dgate, accumulate_gate, dup, accumulate_up, i, n);

@@ -5,8 +5,12 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import io.qlora.cuda.CudaDevice;
 import io.qlora.cuda.driver.CudaDriver;
 import io.qlora.cuda.kernels.ApartDevice;
+import io.qlora.cuda.kernels.AttentionKernelsTest;
 import io.qlora.cuda.kernels.ProductCase;
+import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.ops.Add;
+import io.qlora.engine.ops.SwiGlu;
 import io.qlora.engine.ops.testing.OnCard;
 import io.qlora.engine.ops.testing.OpCase;
 import io.qlora.engine.tensor.DType;
@@ -95,6 +99,20 @@ public final class SanitizedRun {
         ProductCase.all().forEach(product -> product.check(card));
         CudaDevice hopper = device(library, 9);
         ProductCase.large().forEach(product -> product.check(hopper));
+        AttentionKernelsTest.cases().forEach(test -> OnCard.run(test, new ApartDevice(hopper, DType.BF16)));
+        rowsThatBeginAnywhere(card);
+    }
+
+    /** Whole eights of elements, but not where a vector may be loaded from. */
+    private static void rowsThatBeginAnywhere(CudaDevice card) {
+        try (ModelMemory memory = new ModelMemory(card)) {
+            for (DType dtype : List.of(DType.F32, DType.BF16)) {
+                Tensor x = memory.zeros(dtype, 9, 3).rows(1, 9);
+                card.kernel(Add.Kernel.class).forward(x, x, x);
+                card.kernel(SwiGlu.Kernel.class).forward(x, x, x);
+                card.kernel(SwiGlu.Kernel.class).backward(x, x, x, new Grad(x, false), null);
+            }
+        }
     }
 
     private static void overrun() throws IOException {

@@ -19,29 +19,35 @@ import org.junit.jupiter.api.TestFactory;
  * Attention's kernels at the edges of their tiles, of heads of all widths, in groups, of ragged documents: with {@code
  * mma.sync}, and with Hopper's {@code wgmma}.
  */
-class AttentionKernelsTest {
+public class AttentionKernelsTest {
 
     private static final double BFLOAT16 = 0x1p-7; // of operands, float32 activations
     private static final double BFLOAT16_ACTIVATIONS = 0x1p-6;
     private static final int AMPERE = 8;
     private static final int HOPPER = 9;
 
-    @TestFactory
-    Stream<DynamicTest> headsOfEveryWidthAndGroupsOfEverySizeAgreeWithTheScalarKernels() {
-        List<OpCase> cases = List.of(
+    /** Heads of all widths, groups of all sizes, documents that end anywhere in a tile. */
+    public static List<OpCase> cases() {
+        return List.of(
                 attends(2, 2, 64, 63, 1, 64),
                 attends(4, 1, 64, 129),
                 attends(8, 1, 64, 1, 1, 63),
                 attends(2, 2, 128, 65, 2, 128),
                 attends(4, 1, 128, 100, 1, 30),
                 attends(8, 1, 128, 33),
+                attends(1, 1, 128, 2, 257), // more tiles than are in shared memory
+                attends(1, 1, 64, 257),
                 attends(2, 1, 256, 66),
                 attends(4, 4, 32, 64, 1, 33),
                 attends(4, 2, 80, 31, 97, 3),
                 attends(2, 1, 96, 129),
                 attends(1, 1, 129, 40),
                 attends(2, 1, 7, 257));
-        return cases.stream()
+    }
+
+    @TestFactory
+    Stream<DynamicTest> headsOfEveryWidthAndGroupsOfEverySizeAgreeWithTheScalarKernels() {
+        return cases().stream()
                 .flatMap(test -> Stream.of(AMPERE, HOPPER)
                         .flatMap(major -> IntStream.range(0, 3)
                                 .mapToObj(order -> DynamicTest.dynamicTest(

@@ -105,6 +105,31 @@ class ExactTest {
         return values;
     }
 
+    /** Rows of six or twelve bytes, and whole eights of elements all the same: no vector may be loaded from there. */
+    @Test
+    void rowsThatBeginAnywhereAreAddedAndGated() {
+        try (CudaDevice card = card();
+                ModelMemory memory = new ModelMemory(card)) {
+            for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
+                Tensor x = Uniform.fill(memory.empty(dtype, 9, 3), 1, 42, 1);
+                Tensor y = Uniform.fill(memory.empty(dtype, 9, 3), 1, 42, 2);
+                Tensor whole = memory.empty(dtype, 9, 3);
+                Tensor rows = memory.empty(dtype, 9, 3);
+                CudaAdd add = new CudaAdd(card);
+                add.forward(x, y, whole);
+                add.forward(x.rows(1, 9), y.rows(1, 9), rows.rows(1, 9));
+                assertEquals(hex(whole.rows(1, 9)), hex(rows.rows(1, 9)));
+                CudaSwiGlu gate = new CudaSwiGlu(card);
+                gate.forward(x, y, whole);
+                gate.forward(x.rows(1, 9), y.rows(1, 9), rows.rows(1, 9));
+                assertEquals(hex(whole.rows(1, 9)), hex(rows.rows(1, 9)));
+                gate.backward(x, y, x, new Grad(whole, false), null);
+                gate.backward(x.rows(1, 9), y.rows(1, 9), x.rows(1, 9), new Grad(rows.rows(1, 9), false), null);
+                assertEquals(hex(whole.rows(1, 9)), hex(rows.rows(1, 9)));
+            }
+        }
+    }
+
     @Test
     void codesScalesAndDecodedWeightsOfNf4AreTheCpusToTheBit() {
         try (CudaDevice card = card();
