@@ -39,7 +39,7 @@ final class LeftPanels implements AutoCloseable {
         this.depth = depth;
         this.firstGroup = firstGroup;
         this.endGroup = endGroup;
-        this.data = Scratch.take(Math.multiplyExact(tiles * ROWS, (endGroup - firstGroup) * STRIDE));
+        this.data = HeapArrays.take(Math.multiplyExact(tiles * ROWS, (endGroup - firstGroup) * STRIDE));
     }
 
     /** Those rows of a tensor that are packed here. */
@@ -85,7 +85,7 @@ final class LeftPanels implements AutoCloseable {
 
     @Override
     public void close() {
-        Scratch.give(data);
+        HeapArrays.give(data);
     }
 
     /** {@code scale} times {@code length} elements of X. */

@@ -6,7 +6,7 @@ package io.qlora.engine.cpu;
  * {@code in} and width {@code out}, and {@code dy·W} as one of depth {@code out} and width {@code in}. The source decodes
  * while it packs, so a quantised matrix never stands whole in memory.
  */
-public interface PanelSource {
+public interface PanelSource extends AutoCloseable {
 
     /** Length of the sum. */
     int depth();
@@ -25,4 +25,8 @@ public interface PanelSource {
      * @param scratch the calling thread's, for whatever the source needs
      */
     void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch);
+
+    /** Gives back what the source has made for the product: it is not used after that. Nothing, unless it says so. */
+    @Override
+    default void close() {}
 }

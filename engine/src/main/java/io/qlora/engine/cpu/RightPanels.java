@@ -17,7 +17,7 @@ final class RightPanels implements AutoCloseable {
         this.source = source;
         this.panels = Math.ceilDiv(source.width(), NR);
         this.blocks = Math.ceilDiv(source.depth(), KC);
-        this.data = Scratch.take(Math.multiplyExact(panels * blocks, PANEL));
+        this.data = HeapArrays.take(Math.multiplyExact(panels * blocks, PANEL));
     }
 
     void pack(Workers workers) {
@@ -43,6 +43,6 @@ final class RightPanels implements AutoCloseable {
 
     @Override
     public void close() {
-        Scratch.give(data);
+        HeapArrays.give(data);
     }
 }

@@ -1,14 +1,11 @@
 package io.qlora.engine.cpu;
 
-import java.util.ArrayDeque;
 import java.util.Arrays;
-import java.util.Deque;
 
-/** Heap arrays of the matrix product, kept from one to the next: a thread's own, and packed operands, which threads share. */
+/** A thread's heap arrays of the matrix product, kept from one to the next. */
 final class Scratch {
 
     private static final ThreadLocal<Scratch> OF_THREAD = ThreadLocal.withInitial(Scratch::new);
-    private static final Deque<float[]> SPARE = new ArrayDeque<>(); // for packed operands
 
     final PanelScratch source = PanelScratch.ofThread();
     final float[] panel = new float[MicroKernel.STRIDE * MicroKernel.COLUMNS];
@@ -29,21 +26,5 @@ final class Scratch {
         }
         Arrays.fill(block, 0, length, 0f);
         return block;
-    }
-
-    /** At least {@code length} floats of undefined value, the caller's until given back. */
-    static float[] take(int length) {
-        float[] packed;
-        synchronized (SPARE) {
-            packed = SPARE.pollLast();
-        }
-        return packed != null && packed.length >= length ? packed : new float[length];
-    }
-
-    /** Gives back what was taken. */
-    static void give(float[] packed) {
-        synchronized (SPARE) {
-            SPARE.addLast(packed);
-        }
     }
 }

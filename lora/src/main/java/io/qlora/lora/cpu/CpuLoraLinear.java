@@ -10,6 +10,7 @@ import io.qlora.engine.cpu.MatMul;
 import io.qlora.engine.cpu.PanelSource;
 import io.qlora.engine.cpu.RowProduct;
 import io.qlora.engine.cpu.Term;
+import io.qlora.engine.cpu.Workers;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.engine.tensor.Weight;
 import io.qlora.lora.LoraLinear;
@@ -23,32 +24,36 @@ import java.util.List;
  */
 final class CpuLoraLinear implements LoraLinear.Kernel {
 
+    private final Workers workers;
     private final LowRankProduct lowRank;
     private final MatMul product;
     private final BaseLinear base;
 
     CpuLoraLinear(CpuDevice device) {
-        this.lowRank = new LowRankProduct(device.workers());
-        this.product = new MatMul(device.workers());
+        this.workers = device.workers();
+        this.lowRank = new LowRankProduct(workers);
+        this.product = new MatMul(workers);
         this.base = new BaseLinear(device);
     }
 
     @Override
     public void forward(Tensor x, Tensor dropped, Weight w, LowRank adapter, Tensor u, Tensor y) {
-        boolean few = x.length() <= RowProduct.ROWS;
-        if (dropped == x && !few) {
-            PanelSource a = DensePanels.forward(adapter.a());
-            PanelSource b = DensePanels.forward(adapter.b());
-            lowRank.forward(x, WeightPanels.forward(w), a, adapter.scale(), u, b, y);
+        PanelSource a = DensePanels.forward(adapter.a());
+        PanelSource b = DensePanels.forward(adapter.b());
+        if (x.length() <= RowProduct.ROWS) {
+            base.forward(x, w, y);
+            product.multiply(List.of(new Term(Left.of(dropped), a)), u, false);
+            product.multiply(List.of(new Term(Left.of(u).scaled(adapter.scale()), b)), y, true);
             return;
         }
-        product.multiply(List.of(new Term(Left.of(dropped), DensePanels.forward(adapter.a()))), u, false);
-        Term up = new Term(Left.of(u).scaled(adapter.scale()), DensePanels.forward(adapter.b()));
-        if (few) {
-            base.forward(x, w, y);
-            product.multiply(List.of(up), y, true);
-        } else {
-            product.multiply(List.of(new Term(Left.of(x), WeightPanels.forward(w)), up), y, false);
+        try (PanelSource panels = WeightPanels.forward(w, workers)) {
+            if (dropped == x) {
+                lowRank.forward(x, panels, a, adapter.scale(), u, b, y);
+            } else {
+                product.multiply(List.of(new Term(Left.of(dropped), a)), u, false);
+                Term up = new Term(Left.of(u).scaled(adapter.scale()), b);
+                product.multiply(List.of(new Term(Left.of(x), panels), up), y, false);
+            }
         }
     }
 
@@ -67,7 +72,9 @@ final class CpuLoraLinear implements LoraLinear.Kernel {
         PanelSource a = dDropped == null ? DensePanels.backward(adapter.a()) : null;
         PanelSource b = DensePanels.backward(adapter.b());
         Gradients gradients = new Gradients(u, db, dropped, da);
-        lowRank.backward(dy, WeightPanels.backward(w), b, adapter.scale(), v, a, dx, gradients);
+        try (PanelSource panels = WeightPanels.backward(w, workers)) {
+            lowRank.backward(dy, panels, b, adapter.scale(), v, a, dx, gradients);
+        }
         if (dx != null && dDropped != null) {
             Term term = new Term(Left.of(v).scaled(adapter.scale()), DensePanels.backward(adapter.a()));
             product.multiply(List.of(term), dDropped, false);

@@ -3,6 +3,7 @@ package io.qlora.nf4.cpu;
 import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.cpu.Left;
 import io.qlora.engine.cpu.MatMul;
+import io.qlora.engine.cpu.PanelSource;
 import io.qlora.engine.cpu.Term;
 import io.qlora.engine.cpu.Workers;
 import io.qlora.engine.tensor.Nf4Weight;
@@ -26,12 +27,16 @@ final class CpuNf4Linear implements Nf4Linear.Kernel {
         if (x.rows() <= Nf4RowProduct.MOST) {
             Nf4RowProduct.multiply(new Nf4Reader(w), x, y, workers);
         } else {
-            matMul.multiply(List.of(new Term(Left.of(x), Nf4Panels.forward(w))), y, false);
+            try (PanelSource panels = Nf4Panels.forward(w, workers)) {
+                matMul.multiply(List.of(new Term(Left.of(x), panels)), y, false);
+            }
         }
     }
 
     @Override
     public void backward(Nf4Weight w, Tensor dy, Grad dx) {
-        matMul.multiply(List.of(new Term(Left.of(dy), Nf4Panels.backward(w))), dx.tensor(), dx.accumulate());
+        try (PanelSource panels = Nf4Panels.backward(w, workers)) {
+            matMul.multiply(List.of(new Term(Left.of(dy), panels)), dx.tensor(), dx.accumulate());
+        }
     }
 }

@@ -21,6 +21,7 @@ final class Nf4Lanes {
 
     private static final int[] VALUES = new int[16];
     private static final int[] SHIFTS = new int[16]; // of two words
+    private static final int WORD_BITS = Integer.numberOfTrailingZeros(Nf4Reader.WORD);
     private static final int[] NUMBERS = new int[2 * 16];
     private static final VectorMask<Integer> UPPER = VectorMask.fromLong(INTS, 0xff00);
 
@@ -81,6 +82,11 @@ final class Nf4Lanes {
             word = word.blend(words[at + 1], UPPER);
         }
         return word.lanewise(VectorOperators.LSHR, shifts);
+    }
+
+    /** Which of a row's words the elements from {@code first} on are in. */
+    static IntVector words(int first) {
+        return numbers(first).lanewise(VectorOperators.LSHR, WORD_BITS);
     }
 
     /** The numbers from {@code first} on, one a lane. */

@@ -5,61 +5,132 @@ import static io.qlora.engine.cpu.MatMul.NR;
 import static io.qlora.nf4.cpu.Nf4Reader.BLOCK;
 import static io.qlora.nf4.cpu.Nf4Reader.WORD;
 
+import io.qlora.engine.cpu.HeapArrays;
 import io.qlora.engine.cpu.PanelScratch;
 import io.qlora.engine.cpu.PanelSource;
+import io.qlora.engine.cpu.Workers;
 import io.qlora.engine.tensor.Nf4Weight;
 import java.util.Arrays;
 
 /**
- * Panels of a 4-bit matrix of any width, decoded while they are packed. Where rows are whole blocks, as in every common
- * model, neighbours share a scale; where blocks straddle rows, each element's is chosen of two.
+ * Panels of a 4-bit matrix of any width, decoded while they are packed; its scales, a 64th of the elements, all before. Where
+ * rows are whole blocks, as in every common model, neighbours share a scale; where blocks straddle rows, each element's is
+ * chosen of two.
  */
 public final class Nf4Panels {
 
+    private static final int SCALES = 2048; // a task
+
     private Nf4Panels() {}
 
-    /** {@code Wᵀ}, for {@code x·Wᵀ}: depth in, width out. */
-    public static PanelSource forward(Nf4Weight w) {
+    /** {@code Wᵀ}, for {@code x·Wᵀ}: depth in, width out. To be closed after the product. */
+    public static PanelSource forward(Nf4Weight w, Workers workers) {
         Nf4Reader reader = new Nf4Reader(w);
-        return reader.in % BLOCK == 0 ? new Columns(reader) : new StraddledColumns(reader);
+        float[] scales = scales(reader, workers);
+        return reader.in % BLOCK == 0 ? new Columns(reader, scales) : new StraddledColumns(reader, scales);
     }
 
-    /** W itself, for {@code dy·W}: depth out, width in. */
-    public static PanelSource backward(Nf4Weight w) {
+    /** W itself, for {@code dy·W}: depth out, width in. To be closed after the product. */
+    public static PanelSource backward(Nf4Weight w, Workers workers) {
         Nf4Reader reader = new Nf4Reader(w);
-        return reader.in % BLOCK == 0 ? new Rows(reader) : new StraddledRows(reader);
+        return reader.in % BLOCK == 0
+                ? new Rows(reader, scalesByColumn(reader, workers))
+                : new StraddledRows(reader, scales(reader, workers));
+    }
+
+    /** All scales, one block after the other, and room for one more. */
+    private static float[] scales(Nf4Reader w, Workers workers) {
+        int blocks = w.blocks();
+        float[] scales = HeapArrays.take(blocks + 1);
+        workers.run(Math.ceilDiv(blocks, SCALES), task -> {
+            int from = task * SCALES;
+            w.scales(from, Math.min(SCALES, blocks - from), scales, from);
+        });
+        return scales;
+    }
+
+    /** The scales of whole blocks a row, those of each column of blocks together: [in / 64, out], and what fills a vector. */
+    private static float[] scalesByColumn(Nf4Reader w, Workers workers) {
+        int across = w.in / BLOCK;
+        int most = Math.ceilDiv(SCALES, across); // rows, a task
+        float[] scales = HeapArrays.take(w.blocks() + PanelDecoder.ROWS);
+        workers.run(Math.ceilDiv(w.out, most), task -> {
+            int from = task * most;
+            int rows = Math.min(most, w.out - from);
+            float[] byRow = PanelScratch.ofThread().floats(rows * across);
+            w.scales((long) from * across, rows * across, byRow, 0);
+            for (int column = 0; column < across; column++) {
+                for (int row = 0; row < rows; row++) {
+                    scales[column * w.out + from + row] = byRow[row * across + column];
+                }
+            }
+        });
+        return scales;
+    }
+
+    /** A weight and its scales. */
+    private sealed interface Decoding extends PanelSource {
+
+        Nf4Reader w();
+
+        float[] scales();
+
+        @Override
+        default void close() {
+            HeapArrays.give(scales());
+        }
+    }
+
+    /** Wᵀ. */
+    private sealed interface Forward extends Decoding {
+        @Override
+        default int depth() {
+            return w().in;
+        }
+
+        @Override
+        default int width() {
+            return w().out;
+        }
+    }
+
+    /** W. */
+    private sealed interface Backward extends Decoding {
+        @Override
+        default int depth() {
+            return w().out;
+        }
+
+        @Override
+        default int width() {
+            return w().in;
+        }
     }
 
     /**
      * Wᵀ, of whole blocks a row and so of a panel, whose greatest depth is a multiple of a block's. Words of eight codes are
      * transposed, an eighth of the elements there are, and decoded afterwards.
      */
-    private record Columns(Nf4Reader w) implements PanelSource {
-        @Override
-        public int depth() {
-            return w.in;
-        }
-
-        @Override
-        public int width() {
-            return w.out;
-        }
+    private record Columns(Nf4Reader w, float[] scales) implements Forward {
 
         @Override
         public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
             int stride = stride(kc);
             int blocks = kc / BLOCK;
             int[] words = scratch.ints(NR * stride);
-            float[] scales = scratch.floats(blocks * NR);
-            Arrays.fill(scales, 0, blocks * NR, 0f);
+            float[] ofPanel = scratch.floats(blocks * NR);
+            Arrays.fill(ofPanel, 0, blocks * NR, 0f);
             for (int n = 0; n < nr; n++) {
                 long from = (long) (n0 + n) * w.in + k0;
                 w.stage(from, kc, words, n * stride);
-                w.scales(from / BLOCK, 1, blocks, scales, n, NR);
+                int block = (int) (from / BLOCK);
+                for (int b = 0; b < blocks; b++) {
+                    ofPanel[b * NR + n] = scales[block + b];
+                }
             }
             WordTiles.transpose(words, stride, NR);
             for (int column = 0; column < NR; column += WIDTH) {
-                PanelDecoder.columns(words, stride, scales, kc, panel, column);
+                PanelDecoder.columns(words, stride, ofPanel, kc, panel, column);
             }
         }
 
@@ -70,16 +141,7 @@ public final class Nf4Panels {
     }
 
     /** {@link Columns} of any width. */
-    private record StraddledColumns(Nf4Reader w) implements PanelSource {
-        @Override
-        public int depth() {
-            return w.in;
-        }
-
-        @Override
-        public int width() {
-            return w.out;
-        }
+    private record StraddledColumns(Nf4Reader w, float[] scales) implements Forward {
 
         @Override
         public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
@@ -87,83 +149,69 @@ public final class Nf4Panels {
             int blocks = Math.ceilDiv(kc, BLOCK) + 1; // that a column can touch
             int[] words = scratch.ints(NR * stride + NR);
             int bounds = NR * stride; // in words: after how many elements the scale changes, by column
-            float[] scales = scratch.floats(blocks * NR);
-            Arrays.fill(scales, 0, blocks * NR, 0f);
+            float[] ofPanel = scratch.floats(blocks * NR);
+            Arrays.fill(ofPanel, 0, blocks * NR, 0f);
             for (int n = 0; n < nr; n++) {
                 long from = (long) (n0 + n) * w.in + k0;
                 int phase = (int) (from % BLOCK);
                 w.stage(from, kc, words, n * stride);
-                w.scales(from / BLOCK, 1, Math.ceilDiv(phase + kc, BLOCK), scales, n, NR);
+                int block = (int) (from / BLOCK);
+                int touched = Math.ceilDiv(phase + kc, BLOCK);
+                for (int b = 0; b < touched; b++) {
+                    ofPanel[b * NR + n] = scales[block + b];
+                }
                 words[bounds + n] = BLOCK - phase;
             }
             WordTiles.transpose(words, stride, NR);
             for (int column = 0; column < NR; column += WIDTH) {
-                PanelDecoder.straddledColumns(words, stride, scales, bounds, kc, panel, column);
+                PanelDecoder.straddledColumns(words, stride, ofPanel, bounds, kc, panel, column);
             }
         }
     }
 
     /** W, of whole blocks a row: a row of the panel lies within one. */
-    private record Rows(Nf4Reader w) implements PanelSource {
-
-        static final int WORDS = NR / WORD; // in a row of the panel
-
-        @Override
-        public int depth() {
-            return w.out;
-        }
-
-        @Override
-        public int width() {
-            return w.in;
-        }
+    private record Rows(Nf4Reader w, float[] scales) implements Backward {
 
         @Override
         public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
-            int[] words = scratch.ints(kc * WORDS);
-            float[] scales = scratch.floats(kc);
-            PanelDecoder.stageRows(w.codes, ((long) k0 * w.in + n0) / 2, w.in / 2, kc, words);
-            w.scales(((long) k0 * w.in + n0) / BLOCK, w.in / BLOCK, kc, scales, 0, 1);
+            int[] words = scratch.ints(PanelDecoder.padded(kc) * PanelDecoder.WORDS);
+            PanelDecoder.stageRows(w.codes, (long) k0 * w.in + n0, w.in, kc, words);
+            int first = n0 / BLOCK * w.out + k0;
             for (int column = 0; column < NR; column += WIDTH) {
-                PanelDecoder.rows(words, scales, kc, panel, column);
+                PanelDecoder.rows(words, scales, first, kc, panel, column);
             }
         }
     }
 
     /** {@link Rows} of any width: a row of the panel lies within two blocks. */
-    private record StraddledRows(Nf4Reader w) implements PanelSource {
-        @Override
-        public int depth() {
-            return w.out;
-        }
-
-        @Override
-        public int width() {
-            return w.in;
-        }
+    private record StraddledRows(Nf4Reader w, float[] scales) implements Backward {
 
         @Override
         public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
-            int[] words = scratch.ints(kc * Rows.WORDS + kc);
-            int bounds = kc * Rows.WORDS; // in words: after how many elements the scale changes, by row
-            float[] scales = scratch.floats(2 * kc);
-            if (nr == NR && w.in % 2 == 0) {
-                PanelDecoder.stageRows(w.codes, ((long) k0 * w.in + n0) / 2, w.in / 2, kc, words);
+            int padded = PanelDecoder.padded(kc);
+            int bounds = padded * PanelDecoder.WORDS; // in words: after how many elements the scale changes, by row
+            int[] words = scratch.ints(bounds + padded);
+            float[] ofPanel = scratch.floats(2 * padded);
+            if (nr == NR) {
+                PanelDecoder.stageRows(w.codes, (long) k0 * w.in + n0, w.in, kc, words);
             } else {
                 for (int k = 0; k < kc; k++) {
-                    w.stage((long) (k0 + k) * w.in + n0, nr, words, k * Rows.WORDS);
+                    w.stage((long) (k0 + k) * w.in + n0, nr, words, k * PanelDecoder.WORDS);
                 }
             }
-            long last = ((long) w.out * w.in - 1) / BLOCK;
+            long from = (long) k0 * w.in + n0;
+            int block = (int) (from / BLOCK);
+            int phase = (int) (from % BLOCK);
             for (int k = 0; k < kc; k++) {
-                long from = (long) (k0 + k) * w.in + n0;
-                words[bounds + k] = BLOCK - (int) (from % BLOCK);
-                for (int b = 0; b < 2; b++) {
-                    scales[b * kc + k] = w.scale(Math.min(from / BLOCK + b, last));
-                }
+                words[bounds + k] = BLOCK - phase;
+                ofPanel[2 * k] = scales[block];
+                ofPanel[2 * k + 1] = scales[block + 1];
+                phase += w.in % BLOCK;
+                block += w.in / BLOCK + phase / BLOCK;
+                phase %= BLOCK;
             }
             for (int column = 0; column < NR; column += WIDTH) {
-                PanelDecoder.straddledRows(words, scales, bounds, kc, panel, column);
+                PanelDecoder.straddledRows(words, ofPanel, bounds, kc, panel, column);
             }
             for (int k = 0; k < kc && nr < NR; k++) {
                 Arrays.fill(panel, k * NR + nr, (k + 1) * NR, 0f);

@@ -69,22 +69,32 @@ final class Nf4Reader {
         return map[code] * absmax.getAtIndex(FLOAT, block / Nf4Weight.NESTED_BLOCK) + offset;
     }
 
-    /** Writes the scales of {@code count} blocks, each {@code step} after the other, to {@code to[at]}, {@code to[at + stride]}, … */
-    void scales(long block, int step, int count, float[] to, int at, int stride) {
-        MemorySegment values = absmax;
-        MemorySegment bytes = absmaxCodes;
-        if (bytes == null) {
-            for (int b = 0; b < count; b++) {
-                to[at + b * stride] = values.get(FLOAT, 4 * (block + (long) b * step));
-            }
+    /** Number of blocks. */
+    int blocks() {
+        return Math.toIntExact(((long) out * in + BLOCK - 1) / BLOCK);
+    }
+
+    /** Writes the scales of {@code count} blocks to {@code to[at]} and on. */
+    void scales(long block, int count, float[] to, int at) {
+        if (absmaxCodes == null) {
+            MemorySegment.copy(absmax, FLOAT, 4 * block, to, at, count);
             return;
         }
-        float[] decoded = map;
-        float mean = offset;
+        int b = 0;
+        while (b < count) { // those that share a scale of scales
+            long first = block + b;
+            int run = Math.min(count - b, Nf4Weight.NESTED_BLOCK - (int) (first % Nf4Weight.NESTED_BLOCK));
+            float absmax2 = absmax.get(FLOAT, first / Nf4Weight.NESTED_BLOCK * 4);
+            nestedScales(absmaxCodes, first, run, map, absmax2, offset, to, at + b);
+            b += run;
+        }
+    }
+
+    private static void nestedScales(
+            MemorySegment codes, long first, int count, float[] map, float absmax2, float offset, float[] to, int at) {
         for (int b = 0; b < count; b++) {
-            long i = block + (long) b * step;
-            float scale = decoded[bytes.get(BYTE, i) & 0xff] * values.get(FLOAT, i / Nf4Weight.NESTED_BLOCK * 4);
-            to[at + b * stride] = scale + mean;
+            float scale = map[codes.get(BYTE, first + b) & 0xff] * absmax2;
+            to[at + b] = scale + offset; // no fma, as above
         }
     }
 

@@ -106,7 +106,7 @@ final class Nf4RowProduct {
     private static float[] scales(Nf4Reader w, int n) {
         int blocks = w.in / BLOCK;
         float[] scales = SCRATCH.get().floats(blocks + 1);
-        w.scales((long) n * blocks, 1, blocks, scales, 0, 1);
+        w.scales((long) n * blocks, blocks, scales, 0);
         scales[blocks] = scales[blocks - 1];
         return scales;
     }

@@ -25,7 +25,15 @@ import jdk.incubator.vector.VectorSpecies;
  */
 final class PanelDecoder {
 
-    private static final int WORDS = NR / WORD; // in a row of the panel
+    private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
+    private static final int LOW_CODES = 0x0f0f0f0f; // of each byte
+
+    /** Words in a row of the panel. */
+    static final int WORDS = NR / WORD;
+
+    /** Rows whose words fill a vector. */
+    static final int ROWS = WIDTH / WORDS;
+
     private static final VectorSpecies<Integer> ROW =
             VectorShape.forBitSize(Math.max(64, 32 * WORDS)).withLanes(int.class);
 
@@ -83,37 +91,79 @@ final class PanelDecoder {
         }
     }
 
-    /** Gathers the words of a panel's rows, which start {@code stride} bytes apart. */
-    static void stageRows(MemorySegment codes, long offset, long stride, int depth, int[] words) {
+    /** {@code depth}, rounded up to whole vectors of words. */
+    static int padded(int depth) {
+        return Math.ceilDiv(depth, ROWS) * ROWS;
+    }
+
+    /**
+     * Gathers the words of a panel's rows, {@link #WORDS} each.
+     *
+     * @param first the first row's first element
+     * @param in elements from row to row; where a row begins in the middle of a byte, its codes are moved by one
+     */
+    static void stageRows(MemorySegment codes, long first, long in, int depth, int[] words) {
         for (int k = 0; k < depth; k++) {
-            if (WIDTH >= 8) {
-                IntVector.fromMemorySegment(ROW, codes, offset + k * stride, ORDER)
-                        .intoArray(words, k * WORDS);
+            long element = first + k * in;
+            if ((element & 1) == 0) {
+                stageRow(codes, element / 2, words, k * WORDS);
             } else {
-                words[k] = codes.get(ValueLayout.JAVA_INT_UNALIGNED, offset + k * stride);
+                stageOddRow(codes, element / 2, words, k * WORDS);
             }
         }
     }
 
-    /** Decodes words that lie in the panel's rows, {@code NR / 8} in each, with one scale. */
-    static void rows(int[] words, float[] scales, int depth, float[] panel, int column) {
+    private static void stageRow(MemorySegment codes, long offset, int[] words, int at) {
+        if (WIDTH >= 8) {
+            IntVector.fromMemorySegment(ROW, codes, offset, ORDER).intoArray(words, at);
+        } else {
+            words[at] = codes.get(INT, offset);
+        }
+    }
+
+    /** Each byte is made of the low code of one and the high code of the next. */
+    private static void stageOddRow(MemorySegment codes, long offset, int[] words, int at) {
+        if (WIDTH >= 8) {
+            IntVector low = IntVector.fromMemorySegment(ROW, codes, offset, ORDER);
+            IntVector high = IntVector.fromMemorySegment(ROW, codes, offset + 1, ORDER);
+            low.and(LOW_CODES)
+                    .lanewise(VectorOperators.LSHL, 4)
+                    .or(high.lanewise(VectorOperators.LSHR, 4).and(LOW_CODES))
+                    .intoArray(words, at);
+        } else {
+            words[at] = (codes.get(INT, offset) & LOW_CODES) << 4 | codes.get(INT, offset + 1) >>> 4 & LOW_CODES;
+        }
+    }
+
+    /**
+     * Decodes rows of the panel, with one scale each; {@link #ROWS} at a time, behind the last of them too.
+     *
+     * @param words of {@link #stageRows}
+     * @param first where the rows' scales begin
+     */
+    static void rows(int[] words, float[] scales, int first, int depth, float[] panel, int column) {
         IntVector table0 = Nf4Lanes.table();
         IntVector table1 = Nf4Lanes.table(1, table0);
         IntVector table2 = Nf4Lanes.table(2, table0);
         IntVector table3 = Nf4Lanes.table(3, table0);
         IntVector shifts = Nf4Lanes.shifts(column);
-        for (int k = 0; k < depth; k++) {
-            IntVector codes = Nf4Lanes.spread(words, k * WORDS + column / WORD, shifts);
-            Nf4Lanes.values(codes, table0, table1, table2, table3)
-                    .mul(scales[k])
-                    .intoArray(panel, k * NR + column);
+        IntVector word = Nf4Lanes.words(column);
+        for (int k = 0; k < depth; k += ROWS) {
+            IntVector some = IntVector.fromArray(INTS, words, k * WORDS);
+            for (int r = 0; r < ROWS; r++) {
+                IntVector codes =
+                        word.add(r * WORDS).selectFrom(some).lanewise(VectorOperators.LSHR, shifts);
+                Nf4Lanes.values(codes, table0, table1, table2, table3)
+                        .mul(scales[first + k + r])
+                        .intoArray(panel, (k + r) * NR + column);
+            }
         }
     }
 
     /**
      * {@link #rows} where blocks straddle rows.
      *
-     * @param scales {@code [2, depth]}: by row, the first, and the one that it goes on with
+     * @param scales {@code [depth, 2]}: by row, the first, and the one that it goes on with
      * @param bounds in {@code words}, {@code [depth]}: by row, after how many columns
      */
     static void straddledRows(int[] words, float[] scales, int bounds, int depth, float[] panel, int column) {
@@ -122,12 +172,20 @@ final class PanelDecoder {
         IntVector table2 = Nf4Lanes.table(2, table0);
         IntVector table3 = Nf4Lanes.table(3, table0);
         IntVector shifts = Nf4Lanes.shifts(column);
+        IntVector word = Nf4Lanes.words(column);
         IntVector columns = Nf4Lanes.numbers(column);
-        for (int k = 0; k < depth; k++) {
-            IntVector codes = Nf4Lanes.spread(words, k * WORDS + column / WORD, shifts);
-            VectorMask<Integer> crossed = columns.compare(VectorOperators.GE, words[bounds + k]);
-            FloatVector scale = FloatVector.broadcast(FLOATS, scales[k]).blend(scales[depth + k], crossed.cast(FLOATS));
-            Nf4Lanes.values(codes, table0, table1, table2, table3).mul(scale).intoArray(panel, k * NR + column);
+        for (int k = 0; k < depth; k += ROWS) {
+            IntVector some = IntVector.fromArray(INTS, words, k * WORDS);
+            for (int r = 0; r < ROWS; r++) {
+                IntVector codes =
+                        word.add(r * WORDS).selectFrom(some).lanewise(VectorOperators.LSHR, shifts);
+                VectorMask<Integer> crossed = columns.compare(VectorOperators.GE, words[bounds + k + r]);
+                FloatVector scale = FloatVector.broadcast(FLOATS, scales[2 * (k + r)])
+                        .blend(scales[2 * (k + r) + 1], crossed.cast(FLOATS));
+                Nf4Lanes.values(codes, table0, table1, table2, table3)
+                        .mul(scale)
+                        .intoArray(panel, (k + r) * NR + column);
+            }
         }
     }
 }
