@@ -99,10 +99,8 @@ class EmulatedTrainingTest {
     }
 
     private static FineTuner tuner(Base base, GoldenTrace trace, CudaDevice card) throws IOException {
-        FineTuner tuner = FineTuner.on(base.model)
-                .adapter(trace.adapter())
-                .device(card)
-                .open();
+        FineTuner tuner =
+                FineTuner.on(base.model).adapter(trace.adapter()).device(card).open();
         trace.begin(tuner.adapter().parameters());
         return tuner;
     }

@@ -113,8 +113,8 @@ record GoldenTrace(Path figures, String kind, JsonNode json) {
      * @param norm how far the norm of the gradients of step 1 may be off, relative
      */
     void assertStep(int step, TrainingStep training, double loss, double norm) throws IOException {
-        TrainingStep.Result result =
-                training.run(step, documents(step), json.get("optimizer").get("lr").asDouble());
+        TrainingStep.Result result = training.run(
+                step, documents(step), json.get("optimizer").get("lr").asDouble());
         JsonNode expected = json.get("steps").get(step - 1);
         assertClose(expected.get("loss").asDouble(), result.loss(), loss, "loss of step " + step);
         assertEquals(expected.get("target_tokens").asInt(), result.targets());
