@@ -1,7 +1,10 @@
 package io.qlora.engine.ops.testing;
 
+import static org.junit.jupiter.api.Assertions.assertFalse;
+
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.tensor.Device;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.function.Predicate;
@@ -18,9 +21,13 @@ public final class OnCard {
 
     /** Every case of every op test in these packages, wherever on the class path they are. */
     public static List<OpCase> cases(String... packages) {
-        return OpTests.onClassPath(in(packages)).stream()
-                .flatMap(test -> test.cases().stream())
-                .toList();
+        List<OpCase> cases = new ArrayList<>();
+        for (String name : packages) {
+            List<OpTest> tests = OpTests.onClassPath(in(name));
+            assertFalse(tests.isEmpty(), () -> "no op test in " + name);
+            tests.forEach(test -> cases.addAll(test.cases()));
+        }
+        return cases;
     }
 
     /** Every kernel contract in these packages: every nested interface called {@code Kernel} or {@code Codec}. */
