@@ -23,7 +23,6 @@ final class Catalogue {
         return SUBJECTS;
     }
 
-    /** The subject of a name. */
     static Subject find(String name) {
         return Stream.concat(BOUNDS.stream(), SUBJECTS.stream())
                 .filter(subject -> subject.name().equals(name))

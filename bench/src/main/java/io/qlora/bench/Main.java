@@ -105,9 +105,10 @@ public final class Main implements Callable<Integer> {
         for (int count : threads) {
             table.head();
             if (inTurn) {
-                InTurn rounds = new InTurn(
-                        iterations == null ? 15 : iterations, milliseconds, warmups * warmupMilliseconds);
-                families(subjects).forEach(family -> rounds.measure(family, count).forEach(this::print));
+                InTurn rounds =
+                        new InTurn(iterations == null ? 15 : iterations, milliseconds, warmups * warmupMilliseconds);
+                families(subjects)
+                        .forEach(family -> rounds.measure(family, count).forEach(this::print));
             } else {
                 measure(harness, subjects, count);
             }

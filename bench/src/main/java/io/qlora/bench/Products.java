@@ -52,7 +52,6 @@ final class Products {
             new Layer(5632, 2048),
             new Layer(740, 2048));
 
-    /** The heads. */
     private static final List<Layer> HEADS = List.of(new Layer(768, 32_000), new Layer(2048, 32_000));
 
     /** A weight that no cache holds, not even in four bits: 64 MiB. */

@@ -30,18 +30,7 @@ class BadAdapterTest {
     @BeforeAll
     static void train() throws IOException {
         Path data = TinyModel.data(shared.resolve("data.jsonl"), 2);
-        Cli.Result result = Cli.run(
-                "train",
-                "--model",
-                TinyModel.DIRECTORY,
-                "--data",
-                data,
-                "--output",
-                shared.resolve("trained"),
-                "--max-steps",
-                1,
-                "--lora-r",
-                2);
+        Cli.Result result = Cli.train(TinyModel.DIRECTORY, data, shared.resolve("trained"), "--max-steps 1 --lora-r 2");
         assertEquals(0, result.status(), result.err());
     }
 

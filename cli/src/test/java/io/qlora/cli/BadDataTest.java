@@ -22,13 +22,7 @@ class BadDataTest {
     Path folder;
 
     private Cli.Result train(Path data, Object... more) {
-        Object[] arguments = new Object[9 + more.length];
-        Object[] first = {
-            "train", "--model", TinyModel.DIRECTORY, "--data", data, "--output", folder.resolve("out"), "--max-steps", 1
-        };
-        System.arraycopy(first, 0, arguments, 0, first.length);
-        System.arraycopy(more, 0, arguments, first.length, more.length);
-        Cli.Result result = Cli.run(arguments);
+        Cli.Result result = Cli.train(TinyModel.DIRECTORY, data, folder.resolve("out"), "--max-steps 1", more);
         assertFalse(Files.exists(folder.resolve("out")));
         return result;
     }

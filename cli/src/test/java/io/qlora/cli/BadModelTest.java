@@ -38,7 +38,7 @@ class BadModelTest {
     }
 
     private Cli.Result train() {
-        return Cli.run("train", "--model", model, "--data", data, "--output", folder.resolve("out"), "--max-steps", 1);
+        return Cli.train(model, data, folder.resolve("out"), "--max-steps 1");
     }
 
     @ParameterizedTest

@@ -1,6 +1,5 @@
 package io.qlora.cli;
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
@@ -11,11 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
-import java.util.TreeMap;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -40,7 +35,6 @@ class BadOutputTest {
     private static Path data;
     private Path output;
     private Path checkpoint;
-    private Map<String, byte[]> before;
 
     @BeforeAll
     static void train() throws IOException {
@@ -56,46 +50,20 @@ class BadOutputTest {
     }
 
     private static Cli.Result run(Path output, Object... more) {
-        List<Object> arguments = new ArrayList<>(List.of(
-                "train",
-                "--model",
+        return Cli.train(
                 TinyModel.DIRECTORY,
-                "--data",
                 data,
-                "--output",
                 output,
-                "--max-steps",
-                2,
-                "--per-device-train-batch-size",
-                1,
-                "--lora-r",
-                2,
-                "--target-modules",
-                "q_proj,v_proj",
-                "--save-steps",
-                1));
-        arguments.addAll(Arrays.asList(more));
-        return Cli.run(arguments.toArray());
+                "--max-steps 2 --per-device-train-batch-size 1 --lora-r 2 --target-modules q_proj,v_proj --save-steps 1",
+                more);
     }
 
     /** Runs, and requires that nothing in the output directory has changed. */
     private Cli.Result runUntouched(Object... more) throws IOException {
-        before = contents();
+        Contents before = Contents.of(folder);
         Cli.Result result = run(output, more);
-        Map<String, byte[]> after = contents();
-        assertEquals(before.keySet(), after.keySet());
-        before.forEach((name, bytes) -> assertArrayEquals(bytes, after.get(name), name));
+        before.assertSame(Contents.of(folder));
         return result;
-    }
-
-    private Map<String, byte[]> contents() throws IOException {
-        Map<String, byte[]> contents = new TreeMap<>();
-        try (Stream<Path> files = Files.walk(folder)) {
-            for (Path file : files.filter(Files::isRegularFile).toList()) {
-                contents.put(folder.relativize(file).toString(), Files.readAllBytes(file));
-            }
-        }
-        return contents;
     }
 
     @Test
@@ -173,21 +141,7 @@ class BadOutputTest {
         "--gradient-accumulation-steps, 2, gradient_accumulation_steps",
     })
     void aCheckpointOfAnotherRunIsRefused(String option, String value, String setting) throws IOException {
-        List<Object> arguments = new ArrayList<>(List.of(
-                "train",
-                "--model",
-                TinyModel.DIRECTORY,
-                "--data",
-                data,
-                "--output",
-                output,
-                "--max-steps",
-                2,
-                "--per-device-train-batch-size",
-                1,
-                "--save-steps",
-                1,
-                "--resume-from-checkpoint"));
+        List<Object> arguments = new ArrayList<>();
         if (!option.equals("--lora-r")) {
             arguments.addAll(List.of("--lora-r", 2));
         }
@@ -195,9 +149,15 @@ class BadOutputTest {
             arguments.addAll(List.of("--target-modules", "q_proj,v_proj"));
         }
         arguments.addAll(List.of(option, value));
-        before = contents();
-        Cli.run(arguments.toArray()).assertWrongUse(checkpoint, setting, "resume with the options");
-        assertEquals(before.keySet(), contents().keySet());
+        Contents before = Contents.of(folder);
+        Cli.train(
+                        TinyModel.DIRECTORY,
+                        data,
+                        output,
+                        "--max-steps 2 --per-device-train-batch-size 1 --save-steps 1 --resume-from-checkpoint",
+                        arguments.toArray())
+                .assertWrongUse(checkpoint, setting, "resume with the options");
+        assertEquals(before.names(), Contents.of(folder).names());
     }
 
     @ParameterizedTest
@@ -214,9 +174,8 @@ class BadOutputTest {
         TinyModel.edit(
                 model.resolve("config.json"),
                 config -> config.put("hidden_size", 1 << 20).put("intermediate_size", 1 << 22));
-        Cli.Result result = Cli.run(
-                "train", "--model", model, "--data", data, "--output", folder.resolve("new"), "--quantization", "none");
-        result.assertFailure("this run needs", "GiB", "available", "--quantization nf4");
+        Cli.train(model, data, folder.resolve("new"), "--quantization none")
+                .assertFailure("this run needs", "GiB", "available", "--quantization nf4");
         assertTrue(Files.notExists(folder.resolve("new")));
     }
 }

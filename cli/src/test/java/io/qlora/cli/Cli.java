@@ -11,8 +11,10 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.Stream;
 
 /** Runs the command line in this process, as {@link Main} does, and keeps what it prints. */
 final class Cli {
@@ -29,6 +31,24 @@ final class Cli {
                 .setErr(new PrintWriter(err))
                 .execute(Main.dashed(words));
         return new Result(status, out.toString(), err.toString());
+    }
+
+    /**
+     * The arguments of a training run.
+     *
+     * @param options words, as in a shell
+     * @param more further ones, each a word of its own
+     */
+    static Object[] training(Path model, Path data, Path output, String options, Object... more) {
+        Stream<Object> paths = Stream.of("train", "--model", model, "--data", data, "--output", output);
+        return Stream.of(paths, Arrays.stream(options.split(" ")), Arrays.stream(more))
+                .flatMap(words -> words)
+                .toArray();
+    }
+
+    /** Trains; the arguments are those of {@link #training}. */
+    static Result train(Path model, Path data, Path output, String options, Object... more) {
+        return run(training(model, data, output, options, more));
     }
 
     /** How a command ended. */

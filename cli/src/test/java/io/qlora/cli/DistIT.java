@@ -85,17 +85,7 @@ class DistIT {
         Path output = folder.resolve("out");
         Run train = run(
                 launcher(),
-                "train",
-                "--model",
-                TinyModel.DIRECTORY.toAbsolutePath(),
-                "--data",
-                data,
-                "--output",
-                output,
-                "--max-steps",
-                2,
-                "--lora-r",
-                2);
+                Cli.training(TinyModel.DIRECTORY.toAbsolutePath(), data, output, "--max-steps 2 --lora-r 2"));
         assertEquals(0, train.status, train.err);
         assertTrue(train.out.contains("trained 2 of 2 steps"), train.out);
         Run generate = run(

@@ -49,12 +49,9 @@ class EmulatedCardTest {
         System.clearProperty(EmulatedAccelerator.FULL);
     }
 
-    private Cli.Result train(Path directory, String... more) {
-        List<Object> arguments = new ArrayList<>(List.of(
-                "train", "--model", TinyModel.DIRECTORY, "--data", data, "--output", directory, "--max-steps", 2));
-        arguments.addAll(List.of("--lora-r", 2, "--learning-rate", 1e-2, "--json"));
-        arguments.addAll(List.of(more));
-        return Cli.run(arguments.toArray());
+    private Cli.Result train(Path directory, Object... more) {
+        return Cli.train(
+                TinyModel.DIRECTORY, data, directory, "--max-steps 2 --lora-r 2 --learning-rate 1e-2 --json", more);
     }
 
     private JsonNode eval(Object... more) throws IOException {

@@ -1,19 +1,13 @@
 package io.qlora.cli;
 
-import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
-import java.util.TreeMap;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -42,39 +36,20 @@ class FullDiskIT {
 
     /** Runs {@code qlora train} where no file can be longer than about {@code kilobytes}; 0 for as long as they like. */
     private JarProcess.Ended train(int kilobytes, Object... options) throws Exception {
-        List<Object> arguments = new ArrayList<>(List.of(
-                "train",
-                "--model",
+        String command = JarProcess.inShell(JarProcess.command(Cli.training(
                 TinyModel.DIRECTORY,
-                "--data",
                 data,
-                "--output",
                 output,
-                "--max-steps",
-                4,
-                "--save-steps",
-                1,
-                "--per-device-train-batch-size",
-                2));
-        arguments.addAll(Arrays.asList(options));
-        String command = JarProcess.command(arguments.toArray()).stream()
-                .map(argument -> "'" + argument + "'")
-                .collect(Collectors.joining(" "));
+                "--max-steps 4 --save-steps 1 --per-device-train-batch-size 2",
+                options)));
         String limit = kilobytes == 0 ? "" : "ulimit -f " + 2 * kilobytes + " && "; // in blocks of 512 bytes
         try (JarProcess process = JarProcess.start(List.of("sh", "-c", limit + "exec " + command))) {
             return process.await();
         }
     }
 
-    private Map<String, byte[]> contents() throws IOException {
-        Map<String, byte[]> contents = new TreeMap<>();
-        try (Stream<Path> files = Files.walk(output)) {
-            for (Path file : files.filter(Files::isRegularFile).toList()) {
-                contents.put(output.relativize(file).toString(), Files.readAllBytes(file));
-            }
-        }
-        contents.remove("metrics.jsonl");
-        return contents;
+    private Contents contents() throws IOException {
+        return Contents.of(output, "metrics.jsonl");
     }
 
     private static void assertTold(JarProcess.Ended ended, Path file) {
@@ -101,19 +76,17 @@ class FullDiskIT {
             }
             Files.delete(output.resolve(later));
         }
-        Map<String, byte[]> before = contents();
+        Contents before = contents();
 
         assertTold(train(60, "--resume-from-checkpoint"), output.resolve("checkpoint-3"));
 
-        Map<String, byte[]> after = contents();
-        assertEquals(before.keySet(), after.keySet());
-        before.forEach((name, bytes) -> assertArrayEquals(bytes, after.get(name), name));
+        before.assertSame(contents());
         assertEquals(0, train(0, "--resume-from-checkpoint").status());
     }
 
     @Test
     void aNewRunThatDoesNotFitLeavesNothingHalfWritten() throws Exception {
         assertTold(train(60), output.resolve("checkpoint-1"));
-        assertEquals(Set.of(), contents().keySet());
+        assertEquals(Set.of(), contents().names());
     }
 }

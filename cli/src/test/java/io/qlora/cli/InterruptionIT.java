@@ -11,10 +11,8 @@ import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -42,24 +40,12 @@ class InterruptionIT {
     }
 
     private List<String> train(Path output, int steps, Object... options) {
-        List<Object> arguments = new ArrayList<>(List.of(
-                "train",
-                "--model",
+        return JarProcess.command(Cli.training(
                 TinyModel.DIRECTORY,
-                "--data",
                 data,
-                "--output",
                 output,
-                "--max-steps",
-                steps,
-                "--lora-dropout",
-                0.1,
-                "--per-device-train-batch-size",
-                2,
-                "--logging-steps",
-                1));
-        arguments.addAll(Arrays.asList(options));
-        return JarProcess.command(arguments.toArray());
+                "--lora-dropout 0.1 --per-device-train-batch-size 2 --logging-steps 1 --max-steps " + steps,
+                options));
     }
 
     private static byte[] adapter(Path output) throws IOException {
@@ -99,9 +85,7 @@ class InterruptionIT {
     @Test
     void theReportIsStillPrinted() throws Exception {
         Path output = folder.resolve("out");
-        String commandLine = train(output, MANY, "--json").stream()
-                .map(argument -> "'" + argument + "'")
-                .collect(Collectors.joining(" "));
+        String commandLine = JarProcess.inShell(train(output, MANY, "--json"));
         // So that the lines on standard error can be waited for.
         try (JarProcess process = JarProcess.start(List.of("sh", "-c", "exec " + commandLine + " 3>&1 >&2 2>&3"))) {
             process.awaitLine("step 2/");

@@ -11,6 +11,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 
 /** The jar, run as a user runs it, in a process of its own. */
 final class JarProcess implements AutoCloseable {
@@ -37,6 +38,11 @@ final class JarProcess implements AutoCloseable {
         command.add(System.getProperty("qlora.jar"));
         Arrays.stream(arguments).map(Object::toString).forEach(command::add);
         return command;
+    }
+
+    /** A command as a shell takes it. */
+    static String inShell(List<String> command) {
+        return command.stream().map(word -> "'" + word + "'").collect(Collectors.joining(" "));
     }
 
     /** Starts a command; its standard error is kept until the end. */

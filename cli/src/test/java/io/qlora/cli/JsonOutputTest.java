@@ -27,23 +27,11 @@ class JsonOutputTest {
     static void train() throws IOException {
         data = TinyModel.data(shared.resolve("data.jsonl"), 6);
         output = shared.resolve("out");
-        training = Cli.run(
-                "train",
-                "--model",
+        training = Cli.train(
                 TinyModel.DIRECTORY,
-                "--data",
                 data,
-                "--output",
                 output,
-                "--max-steps",
-                3,
-                "--learning-rate",
-                1e-2,
-                "--per-device-train-batch-size",
-                2,
-                "--eval-split",
-                2,
-                "--json");
+                "--max-steps 3 --learning-rate 1e-2 --per-device-train-batch-size 2 --eval-split 2 --json");
     }
 
     private static void assertFinite(JsonNode report) {

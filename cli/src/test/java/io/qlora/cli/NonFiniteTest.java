@@ -33,22 +33,12 @@ class NonFiniteTest {
     }
 
     private Cli.Result train(Path model, Object learningRate) {
-        return Cli.run(
-                "train",
-                "--model",
+        return Cli.train(
                 model,
-                "--data",
                 data,
-                "--output",
                 output,
-                "--max-steps",
-                9,
-                "--lora-r",
-                2,
-                "--learning-rate",
-                learningRate,
-                "--lr-scheduler-type",
-                "constant");
+                "--max-steps 9 --lora-r 2 --lr-scheduler-type constant --learning-rate",
+                learningRate);
     }
 
     @Test
@@ -95,7 +85,7 @@ class NonFiniteTest {
     void aRunWhoseFirstEvaluationIsNotFiniteLeavesNothing() throws IOException {
         Path model = TinyModel.copyTo(folder.resolve("model"));
         poison(model.resolve("model-00004-of-00004.safetensors"), "lm_head.weight");
-        Cli.run("train", "--model", model, "--data", data, "--output", output, "--max-steps", 1, "--eval-split", 1)
+        Cli.train(model, data, output, "--max-steps 1 --eval-split 1")
                 .assertFailure("evaluation: the loss is NaN", "the weight of the output head");
         assertFalse(Files.exists(output.resolve("adapter_model.safetensors")));
         assertFalse(Files.exists(output.resolve("metrics.jsonl")));

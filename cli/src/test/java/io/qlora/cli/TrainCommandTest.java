@@ -32,22 +32,12 @@ class TrainCommandTest {
     }
 
     private Cli.Result train(Path output, Object... options) {
-        List<Object> arguments = new ArrayList<>(List.of(
-                "train",
-                "--model",
+        Cli.Result result = Cli.train(
                 TinyModel.DIRECTORY,
-                "--data",
                 data,
-                "--output",
                 output,
-                "--lora-r",
-                2,
-                "--per-device-train-batch-size",
-                2,
-                "--learning-rate",
-                1e-2));
-        arguments.addAll(Arrays.asList(options));
-        Cli.Result result = Cli.run(arguments.toArray());
+                "--lora-r 2 --per-device-train-batch-size 2 --learning-rate 1e-2",
+                options);
         assertEquals(0, result.status(), result.err());
         return result;
     }

@@ -6,8 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.qlora.cuda.CudaDevice;
 import io.qlora.cuda.driver.CudaDriver;
 import io.qlora.cuda.emulation.EmulatedDriver;
@@ -17,7 +15,6 @@ import io.qlora.engine.autograd.Parameters;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
 import io.qlora.engine.optim.AdamW;
-import io.qlora.engine.optim.LearningRate;
 import io.qlora.engine.safetensors.SafetensorsFile;
 import io.qlora.engine.tensor.DType;
 import io.qlora.llama.Checkpointing;
@@ -51,20 +48,20 @@ class EmulatedTrainingTest {
 
     /** A model's files, and the reference's figures of it. */
     private enum Base {
-        STORIES("../shared/models/stories260K", "../shared/golden/stories260K"),
-        TINY("llama-loader/src/test/resources/models/tiny", "trainer/src/test/resources/golden/tiny");
+        STORIES("../shared/models/stories260K", GoldenTrace.STORIES),
+        TINY("llama-loader/src/test/resources/models/tiny", GoldenTrace.TINY);
 
         final Path model;
-        final Path golden;
+        final Path figures;
 
-        Base(String model, String golden) {
+        Base(String model, Path figures) {
             this.model = ROOT.resolve(model);
-            this.golden = ROOT.resolve(golden);
+            this.figures = figures;
         }
 
-        JsonNode trace() throws IOException {
-            assumeTrue(Files.isDirectory(golden), golden + " is not there: nothing to compare a training run with");
-            return new JsonMapper().readTree(golden.resolve("trace-lora.json").toFile());
+        GoldenTrace trace() {
+            assumeTrue(Files.isDirectory(figures), figures + " is not there: nothing to compare a training run with");
+            return GoldenTrace.read(figures, "lora");
         }
     }
 
@@ -101,20 +98,15 @@ class EmulatedTrainingTest {
         return new EmulatedDriver(EmulatedLibrary.load(), 1L << 30, 0);
     }
 
-    private static FineTuner tuner(Base base, CudaDevice card) throws IOException {
-        FineTuner tuner = FineTuner.on(base.model)
-                .adapter(base.golden.resolve("adapter-lora"))
-                .device(card)
-                .open();
-        overwrite(tuner.adapter().parameters(), base.golden.resolve("trace-lora-init.safetensors"));
+    private static FineTuner tuner(Base base, GoldenTrace trace, CudaDevice card) throws IOException {
+        FineTuner tuner =
+                FineTuner.on(base.model).adapter(trace.adapter()).device(card).open();
+        trace.begin(tuner.adapter().parameters());
         return tuner;
     }
 
-    private static TrainingConfig config(JsonNode trace, Checkpointing checkpointing) {
-        return TrainingConfig.builder()
-                .batchSize(trace.get("batch_size").asInt())
-                .maxGradNorm(trace.get("optimizer").get("max_grad_norm").asDouble())
-                .scheduler(LearningRate.Schedule.CONSTANT)
+    private static TrainingConfig config(GoldenTrace trace, Checkpointing checkpointing) {
+        return trace.config()
                 .gradientCheckpointing(checkpointing != Checkpointing.NONE)
                 .offloadActivations(checkpointing == Checkpointing.OFFLOADED)
                 .build();
@@ -130,30 +122,21 @@ class EmulatedTrainingTest {
     })
     void reproducesTheReferencesSteps(Base base, int steps, DType activations, Checkpointing checkpointing)
             throws IOException {
-        JsonNode trace = base.trace();
+        GoldenTrace trace = base.trace();
         Tolerance tolerance = Tolerance.of(activations);
         EmulatedDriver driver = driver();
         try (CudaDevice card = card(driver, activations);
-                FineTuner tuner = tuner(base, card);
+                FineTuner tuner = tuner(base, trace, card);
                 ModelMemory memory = new ModelMemory(card);
                 StepMemory step = new StepMemory(card)) {
             Parameters parameters = tuner.adapter().parameters();
-            JsonNode settings = trace.get("optimizer");
-            double decay = settings.get("weight_decay").asDouble();
-            AdamW optimizer = new AdamW(parameters, AdamW.Options.DEFAULT.withWeightDecay(decay), memory);
+            AdamW optimizer = trace.optimizer(parameters, memory);
             TrainingStep training =
                     new TrainingStep(tuner.model(), parameters, optimizer, memory, step, config(trace, checkpointing));
-            for (int s = 0; s < steps; s++) {
-                JsonNode expected = trace.get("steps").get(s);
-                TrainingStep.Result result = training.run(
-                        s + 1L,
-                        documents(trace.get("batches").get(s)),
-                        settings.get("lr").asDouble());
-                assertClose(expected.get("loss"), result.loss(), tolerance.loss, "loss of step " + (s + 1));
-                assertEquals(expected.get("target_tokens").asInt(), result.targets());
-                if (s == 0) {
-                    assertClose(expected.get("grad_norm"), result.gradNorm(), tolerance.norm, "norm of step 1");
-                    assertSameDirection(parameters, base.golden.resolve("trace-lora-grads.safetensors"), tolerance);
+            for (int s = 1; s <= steps; s++) {
+                trace.assertStep(s, training, tolerance.loss, tolerance.norm);
+                if (s == 1) {
+                    assertSameDirection(parameters, trace, tolerance);
                 }
             }
             assertTrue(
@@ -166,17 +149,17 @@ class EmulatedTrainingTest {
     private record Footprint(List<float[]> gradients, long peak, long onHost) {}
 
     private static Footprint step(Checkpointing checkpointing) throws IOException {
-        JsonNode trace = Base.TINY.trace();
+        GoldenTrace trace = Base.TINY.trace();
         try (CudaDevice card = card(driver(), DType.BF16);
-                FineTuner tuner = tuner(Base.TINY, card);
+                FineTuner tuner = tuner(Base.TINY, trace, card);
                 ModelMemory memory = new ModelMemory(card);
                 StepMemory step = new StepMemory(card)) {
             Parameters parameters = tuner.adapter().parameters();
             AdamW optimizer = new AdamW(parameters, AdamW.Options.DEFAULT, memory);
             TrainingConfig config = config(trace, checkpointing);
             TrainingStep training = new TrainingStep(tuner.model(), parameters, optimizer, memory, step, config);
-            for (int s = 0; s < 2; s++) { // the second finds memory as the first left it
-                training.run(s + 1L, documents(trace.get("batches").get(s)), 1e-3);
+            for (int s = 1; s <= 2; s++) { // the second finds memory as the first left it
+                training.run(s, trace.documents(s), 1e-3);
             }
             List<float[]> gradients = new ArrayList<>();
             parameters.forEach(parameter -> gradients.add(parameter.gradient().toFloats()));
@@ -210,18 +193,18 @@ class EmulatedTrainingTest {
 
     @Test
     void aStepIsWaitedForOnceHoweverManyMicroBatchesItHas() throws IOException {
-        JsonNode trace = Base.TINY.trace();
+        GoldenTrace trace = Base.TINY.trace();
         List<String> calls = new ArrayList<>();
         CudaDevice.Options options = new CudaDevice.Options(1 << 20, false);
         try (CudaDevice card = CudaDevice.open(noting(driver(), calls), 0, EmulatedDriver.code(), options);
-                FineTuner tuner = tuner(Base.TINY, card);
+                FineTuner tuner = tuner(Base.TINY, trace, card);
                 ModelMemory memory = new ModelMemory(card);
                 StepMemory step = new StepMemory(card)) {
             Parameters parameters = tuner.adapter().parameters();
             AdamW optimizer = new AdamW(parameters, AdamW.Options.DEFAULT, memory);
             TrainingConfig config = TrainingConfig.builder().batchSize(1).build();
             TrainingStep training = new TrainingStep(tuner.model(), parameters, optimizer, memory, step, config);
-            List<Document> documents = documents(trace.get("batches").get(0)).subList(0, 2);
+            List<Document> documents = trace.documents(1).subList(0, 2);
             for (int s = 0; s < 2; s++) { // in the first one memory is taken and code loaded
                 calls.clear();
                 training.run(s + 1L, documents, 1e-3);
@@ -309,37 +292,12 @@ class EmulatedTrainingTest {
                 e.getMessage());
     }
 
-    private static List<Document> documents(JsonNode batch) {
-        List<Document> documents = new ArrayList<>();
-        for (JsonNode row : batch) {
-            int[] ids = new int[row.get("input_ids").size()];
-            boolean[] targets = new boolean[ids.length];
-            for (int t = 0; t < ids.length; t++) {
-                ids[t] = row.get("input_ids").get(t).asInt();
-                targets[t] = row.get("labels").get(t).asInt() >= 0;
-            }
-            documents.add(new Document(ids, targets));
-        }
-        return documents;
-    }
-
-    private static void overwrite(Parameters parameters, Path file) throws IOException {
-        try (SafetensorsFile values = SafetensorsFile.open(file)) {
-            for (Parameter parameter : parameters) {
-                parameter.value().set(values.readFloats(parameter.name()));
-            }
-        }
-    }
-
-    private static void assertClose(JsonNode expected, double found, double share, String what) {
-        assertEquals(expected.asDouble(), found, share * expected.asDouble(), what);
-    }
-
-    private static void assertSameDirection(Parameters parameters, Path file, Tolerance tolerance) throws IOException {
+    private static void assertSameDirection(Parameters parameters, GoldenTrace trace, Tolerance tolerance)
+            throws IOException {
         double product = 0;
         double squares = 0;
         double reference = 0;
-        try (SafetensorsFile expected = SafetensorsFile.open(file)) {
+        try (SafetensorsFile expected = trace.tensors("grads")) {
             for (Parameter parameter : parameters) {
                 float[] there = expected.readFloats(parameter.name());
                 float[] found = parameter.gradient().toFloats();

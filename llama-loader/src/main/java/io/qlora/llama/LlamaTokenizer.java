@@ -28,19 +28,12 @@ public final class LlamaTokenizer implements AutoCloseable {
     private static final String OFFLINE = "ai.djl.offline";
 
     private final HuggingFaceTokenizer tokenizer;
-    private final int vocabularySize;
     private final OptionalInt bosId;
     private final OptionalInt eosId;
     private final Set<Integer> stopIds;
 
-    private LlamaTokenizer(
-            HuggingFaceTokenizer tokenizer,
-            int vocabularySize,
-            OptionalInt bosId,
-            OptionalInt eosId,
-            Set<Integer> stopIds) {
+    private LlamaTokenizer(HuggingFaceTokenizer tokenizer, OptionalInt bosId, OptionalInt eosId, Set<Integer> stopIds) {
         this.tokenizer = tokenizer;
-        this.vocabularySize = vocabularySize;
         this.bosId = bosId;
         this.eosId = eosId;
         this.stopIds = stopIds;
@@ -68,7 +61,7 @@ public final class LlamaTokenizer implements AutoCloseable {
         OptionalInt bos = special.bosId(vocabulary);
         OptionalInt eos = special.eosId(vocabulary);
         Set<Integer> stops = special.stopIds(eos);
-        return new LlamaTokenizer(open(file), vocabulary.size(), bos, eos, stops);
+        return new LlamaTokenizer(open(file), bos, eos, stops);
     }
 
     private static HuggingFaceTokenizer open(Path file) throws IOException {
@@ -140,11 +133,6 @@ public final class LlamaTokenizer implements AutoCloseable {
     /** The ids at which generation is to stop. */
     public Set<Integer> stopIds() {
         return stopIds;
-    }
-
-    /** The largest id plus one; at most the model's {@link LlamaConfig#vocabSize}. */
-    public int vocabularySize() {
-        return vocabularySize;
     }
 
     @Override

@@ -1,16 +1,13 @@
 package io.qlora.nf4;
 
-import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.DeviceArena;
-import io.qlora.engine.tensor.HostBuffer;
 import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.engine.tensor.Shape;
 import io.qlora.engine.tensor.Shapes;
 import io.qlora.engine.tensor.Tensor;
-import java.lang.foreign.MemorySegment;
 
 /**
  * 4-bit NormalFloat, the quantisation of QLoRA (Dettmers et al. 2023, arXiv:2305.14314), bit for bit as bitsandbytes
@@ -112,23 +109,6 @@ public final class Nf4 {
             return new Nf4Weight(source.rows(), source.cols(), codes, new Nf4Weight.Plain(absmax));
         }
         return quantizeTwice(source, Float.NaN, memory, device);
-    }
-
-    /**
-     * {@link #quantize(Tensor, boolean, ModelMemory, Device)} of native memory that is no tensor yet.
-     *
-     * @param source {@code out · in} elements of {@code dtype}, row by row
-     */
-    public static Nf4Weight quantize(
-            MemorySegment source,
-            DType dtype,
-            int out,
-            int in,
-            boolean doubleQuantize,
-            ModelMemory memory,
-            CpuDevice cpu) {
-        Tensor tensor = new Tensor(dtype, Shape.of(out, in), new HostBuffer(source), cpu);
-        return quantize(tensor, doubleQuantize, memory, cpu);
     }
 
     /**

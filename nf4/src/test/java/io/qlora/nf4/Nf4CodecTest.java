@@ -10,6 +10,7 @@ import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.ops.testing.Closeness;
 import io.qlora.engine.scalar.Floats;
 import io.qlora.engine.tensor.DType;
+import io.qlora.engine.tensor.HostBuffer;
 import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.engine.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
@@ -217,11 +218,12 @@ class Nf4CodecTest {
         try (ModelMemory memory = new ModelMemory(VECTOR)) {
             float[] x = heavyTailed(7 * 65, new SplittableRandom(7));
             Tensor aligned = tensor(x, DType.BF16, memory, 7, 65);
-            MemorySegment shifted =
+            MemorySegment segment =
                     memory.empty(DType.U8, aligned.byteSize() + 1).segment().asSlice(1);
-            shifted.copyFrom(aligned.segment());
+            segment.copyFrom(aligned.segment());
+            Tensor shifted = new Tensor(DType.BF16, aligned.shape(), new HostBuffer(segment), VECTOR);
             Nf4Weight expected = Nf4.quantize(aligned, true, memory, VECTOR);
-            Nf4Weight actual = Nf4.quantize(shifted, DType.BF16, 7, 65, true, memory, VECTOR);
+            Nf4Weight actual = Nf4.quantize(shifted, true, memory, VECTOR);
             assertArrayEquals(bytes(expected.codes()), bytes(actual.codes()));
         }
     }

@@ -65,7 +65,6 @@ public record MemoryPlan(
     /** How many steps are looked at for the largest; for the rest of a longer run the longest documents stand. */
     private static final int MOST_STEPS = 1 << 20;
 
-    /** The plan of a run. */
     static MemoryPlan of(LlamaConfig config, RunOptions options, Device target, DataSet train, DataSet eval) {
         TrainingConfig training = options.training();
         boolean card = target != null && !target.onHost();

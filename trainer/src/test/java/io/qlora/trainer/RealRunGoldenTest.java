@@ -30,7 +30,9 @@ class RealRunGoldenTest {
         Path model = SHARED.resolve("models/stories260K");
         Path train = SHARED.resolve("data/rasbt_instructions_train.jsonl");
         Path eval = SHARED.resolve("data/rasbt_instructions_val.jsonl");
-        assumeTrue(Files.isDirectory(model) && Files.exists(train) && Files.exists(eval));
+        for (Path needed : List.of(model, train, eval)) {
+            assumeTrue(Files.exists(needed), needed + " is not there: nothing to compare a run on real data with");
+        }
         TrainingConfig config = TrainingConfig.builder()
                 .learningRate(5e-3)
                 .batchSize(8)

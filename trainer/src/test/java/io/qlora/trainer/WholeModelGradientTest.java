@@ -10,13 +10,12 @@ import io.qlora.engine.autograd.Tape;
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
-import io.qlora.engine.nn.AdaptableLinear;
 import io.qlora.engine.nn.StepKey;
-import io.qlora.engine.tensor.DenseWeight;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.llama.Checkpointing;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaModel;
+import io.qlora.llama.testing.DoubleLlama;
 import io.qlora.lora.LoraAdapter;
 import io.qlora.lora.LoraConfig;
 import io.qlora.trainer.data.Batches;
@@ -134,70 +133,26 @@ class WholeModelGradientTest {
         try (Bench bench = new Bench(0)) {
             List<Document> documents = documents(7, 1, 5);
             double loss = bench.gradients(documents, 3, false);
-            Map<String, double[][]> weights = weights(bench);
-            DoubleLlama oracle = new DoubleLlama(CONFIG, weights, (double) ALPHA / R);
-            List<int[]> ids = documents.stream().map(Document::ids).toList();
-            assertEquals(oracle.loss(ids), loss, 1e-5);
+            DoubleLlama exact = new DoubleLlama(bench.model).adapted(bench.parameters, (double) ALPHA / R);
+            int[][] ids = documents.stream().map(Document::ids).toArray(int[][]::new);
+            int targets = documents.stream().mapToInt(Document::targetCount).sum();
+            assertEquals(exact.nll(ids) / targets, loss, 1e-5);
             assertEquals(2 * 7 * 2, bench.parameters.list().size());
             for (Parameter parameter : bench.parameters) {
-                requireDifferences(parameter, weights.get(oracleName(parameter.name())), oracle, ids);
+                double[] expected = Arrays.stream(exact.gradient(parameter, ids))
+                        .map(sum -> sum / targets)
+                        .toArray();
+                assertClose(parameter.name(), expected, parameter.gradient().toFloats());
             }
         }
     }
 
-    private static void requireDifferences(
-            Parameter parameter, double[][] matrix, DoubleLlama oracle, List<int[]> ids) {
-        double eps = 1e-5;
-        float[] found = parameter.gradient().toFloats();
-        double[] expected = new double[found.length];
-        double largest = 0;
+    private static void assertClose(String name, double[] expected, float[] found) {
+        double largest = Arrays.stream(expected).map(Math::abs).max().orElseThrow();
+        assertTrue(largest > 1e-5, name + ": no gradient to compare");
         for (int i = 0; i < found.length; i++) {
-            double[] row = matrix[i / matrix[0].length];
-            int c = i % matrix[0].length;
-            double kept = row[c];
-            row[c] = kept + eps;
-            double above = oracle.loss(ids);
-            row[c] = kept - eps;
-            double below = oracle.loss(ids);
-            row[c] = kept;
-            expected[i] = (above - below) / (2 * eps);
-            largest = Math.max(largest, Math.abs(expected[i]));
+            assertEquals(expected[i], found[i], 1e-4 * largest, name + "[" + i + "]");
         }
-        assertTrue(largest > 1e-5, parameter.name() + ": no gradient to compare");
-        for (int i = 0; i < found.length; i++) {
-            assertEquals(expected[i], found[i], 1e-4 * largest, parameter.name() + "[" + i + "]");
-        }
-    }
-
-    /** base_model.model.model.layers.0.mlp.up_proj.lora_A.weight → model.layers.0.mlp.up_proj.A */
-    private static String oracleName(String parameter) {
-        return parameter
-                .replaceFirst("^base_model\\.model\\.", "")
-                .replace(".lora_A.weight", ".A")
-                .replace(".lora_B.weight", ".B");
-    }
-
-    private static Map<String, double[][]> weights(Bench bench) {
-        Map<String, double[][]> weights = new HashMap<>();
-        for (Parameter parameter : bench.model.parameters()) {
-            weights.put(parameter.name().replaceFirst("\\.weight$", ""), matrix(parameter.value()));
-        }
-        for (AdaptableLinear linear : bench.model.linears()) {
-            weights.put(linear.name(), matrix(((DenseWeight) linear.weight()).tensor()));
-        }
-        for (Parameter parameter : bench.parameters) {
-            weights.put(oracleName(parameter.name()), matrix(parameter.value()));
-        }
-        return weights;
-    }
-
-    private static double[][] matrix(Tensor tensor) {
-        float[] values = tensor.toFloats();
-        double[][] matrix = new double[tensor.rows()][tensor.cols()];
-        for (int i = 0; i < values.length; i++) {
-            matrix[i / tensor.cols()][i % tensor.cols()] = values[i];
-        }
-        return matrix;
     }
 
     @Test

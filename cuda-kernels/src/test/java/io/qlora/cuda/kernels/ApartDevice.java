@@ -13,13 +13,12 @@ import io.qlora.engine.ops.LinearCrossEntropy;
 import io.qlora.engine.ops.RmsNorm;
 import io.qlora.engine.ops.Rope;
 import io.qlora.engine.ops.SwiGlu;
+import io.qlora.engine.ops.testing.DelegatingDevice;
 import io.qlora.engine.tensor.DType;
-import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.DeviceArena;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.lora.LoraLinear;
 import io.qlora.nf4.Nf4Linear;
-import java.lang.foreign.MemorySegment;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
@@ -30,7 +29,7 @@ import java.util.Map;
  * activations, rounded, each in memory of its own, and what it writes is copied back. So the cases that are written for
  * float32 show the bfloat16 kernels, and AddressSanitizer sees where a tensor ends.
  */
-public final class ApartDevice extends Device {
+public final class ApartDevice extends DelegatingDevice {
 
     /** The activations among a contract's parameters: i is read, o is written, b both; a gradient is written or added to. */
     private static final Map<Class<?>, Map<String, String>> ACTIVATIONS = Map.ofEntries(
@@ -54,6 +53,7 @@ public final class ApartDevice extends Device {
 
     /** Kernels of this card are given activations of this type. */
     public ApartDevice(CudaDevice card, DType activations) {
+        super(card);
         this.card = card;
         this.activations = activations;
         this.cast = new CudaCast(card);
@@ -110,30 +110,5 @@ public final class ApartDevice extends Device {
     @Override
     public String name() {
         return card.name() + " in " + activations;
-    }
-
-    @Override
-    public DeviceArena newArena() {
-        return card.newArena();
-    }
-
-    @Override
-    public void read(Tensor source, MemorySegment target) {
-        card.read(source, target);
-    }
-
-    @Override
-    public void write(MemorySegment source, Tensor target) {
-        card.write(source, target);
-    }
-
-    @Override
-    public void copy(Tensor source, Tensor target) {
-        card.copy(source, target);
-    }
-
-    @Override
-    public void zero(Tensor target) {
-        card.zero(target);
     }
 }

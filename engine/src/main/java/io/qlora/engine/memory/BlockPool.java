@@ -6,7 +6,9 @@ import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.DeviceArena;
 import io.qlora.engine.tensor.Shape;
 import io.qlora.engine.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.IdentityHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 
@@ -23,8 +25,8 @@ public final class BlockPool implements AutoCloseable {
     private final Device device;
     private final DeviceArena arena;
     private final long chunkBytes;
-    private final Map<Integer, Buffer> chunks = new TreeMap<>();
-    private final Map<Integer, TreeMap<Long, Long>> free = new TreeMap<>(); // chunk -> offset -> bytes
+    private final List<Buffer> chunks = new ArrayList<>();
+    private final List<TreeMap<Long, Long>> free = new ArrayList<>(); // of each chunk: offset -> bytes
     private final Map<Buffer, Range> live = new IdentityHashMap<>();
     private long used;
     private long peak;
@@ -54,29 +56,29 @@ public final class BlockPool implements AutoCloseable {
     }
 
     private Range take(long bytes) {
-        for (Map.Entry<Integer, TreeMap<Long, Long>> chunk : free.entrySet()) {
-            for (Map.Entry<Long, Long> range : chunk.getValue().entrySet()) {
+        for (int chunk = 0; chunk < chunks.size(); chunk++) {
+            TreeMap<Long, Long> ranges = free.get(chunk);
+            for (Map.Entry<Long, Long> range : ranges.entrySet()) {
                 long start = range.getKey(); // read first: removing may move another range into this entry
                 long size = range.getValue();
                 if (size >= bytes) {
-                    chunk.getValue().remove(start);
+                    ranges.remove(start);
                     if (size > bytes) {
-                        chunk.getValue().put(start + bytes, size - bytes);
+                        ranges.put(start + bytes, size - bytes);
                     }
-                    return new Range(chunk.getKey(), start, bytes);
+                    return new Range(chunk, start, bytes);
                 }
             }
         }
-        int id = chunks.size();
         long size = Math.max(bytes, chunkBytes);
-        chunks.put(id, arena.allocate(size));
+        chunks.add(arena.allocate(size));
         capacity += size;
         TreeMap<Long, Long> ranges = new TreeMap<>();
         if (size > bytes) {
             ranges.put(bytes, size - bytes);
         }
-        free.put(id, ranges);
-        return new Range(id, 0, bytes);
+        free.add(ranges);
+        return new Range(chunks.size() - 1, 0, bytes);
     }
 
     /** Gives back a tensor made here, or another tensor over exactly its memory. */

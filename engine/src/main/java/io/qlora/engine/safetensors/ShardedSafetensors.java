@@ -1,7 +1,6 @@
 package io.qlora.engine.safetensors;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.files.FileErrors;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -154,11 +153,6 @@ public final class ShardedSafetensors implements AutoCloseable {
     /** A tensor's description, as {@link SafetensorsFile#entry}. */
     public TensorEntry entry(String name) throws MalformedFileException {
         return file(name).entry(name);
-    }
-
-    /** Maps a tensor's bytes, as {@link SafetensorsFile#map}. */
-    public MappedTensor map(String name, CpuDevice device) throws IOException {
-        return file(name).map(name, device);
     }
 
     @Override

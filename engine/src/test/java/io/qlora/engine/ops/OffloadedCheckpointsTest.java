@@ -11,12 +11,12 @@ import io.qlora.engine.autograd.Tape;
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
+import io.qlora.engine.ops.testing.DelegatingDevice;
 import io.qlora.engine.ops.testing.OpCase;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.DeviceArena;
 import io.qlora.engine.tensor.Tensor;
-import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.BiFunction;
@@ -31,14 +31,14 @@ class OffloadedCheckpointsTest {
     private static final int BLOCKS = 5;
 
     /** A processor that takes itself for a card; what is copied beside its work it copies at once, or when it must. */
-    private static final class Apart extends Device {
+    private static final class Apart extends DelegatingDevice {
 
-        private final CpuDevice cpu = new CpuDevice(1);
         private final boolean late;
         private final List<Runnable> copies = new ArrayList<>();
         private int begun;
 
         Apart(boolean late) {
+            super(new CpuDevice(1));
             this.late = late;
         }
 
@@ -48,42 +48,17 @@ class OffloadedCheckpointsTest {
         }
 
         @Override
-        public <K> K kernel(Class<K> contract) {
-            return cpu.kernel(contract);
-        }
-
-        @Override
-        public DeviceArena newArena() {
-            return cpu.newArena();
-        }
-
-        @Override
         public DeviceArena newHostArena() {
-            return cpu.newArena();
-        }
-
-        @Override
-        public void read(Tensor source, MemorySegment target) {
-            cpu.read(source, target);
-        }
-
-        @Override
-        public void write(MemorySegment source, Tensor target) {
-            cpu.write(source, target);
-        }
-
-        @Override
-        public void copy(Tensor source, Tensor target) {
-            cpu.copy(source, target);
+            return newArena();
         }
 
         @Override
         public void copyBeside(Tensor source, Tensor target) {
             begun++;
             if (late) {
-                copies.add(() -> cpu.copy(source, target));
+                copies.add(() -> copy(source, target));
             } else {
-                cpu.copy(source, target);
+                copy(source, target);
             }
         }
 
@@ -94,13 +69,8 @@ class OffloadedCheckpointsTest {
         }
 
         @Override
-        public void zero(Tensor target) {
-            cpu.zero(target);
-        }
-
-        @Override
         public void close() {
-            cpu.close();
+            device.close();
         }
     }
 

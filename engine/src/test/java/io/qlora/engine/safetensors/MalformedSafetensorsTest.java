@@ -54,44 +54,44 @@ class MalformedSafetensorsTest {
                         "a tensor twice",
                         "{" + a + "," + a + "}",
                         8,
-                        "the header should be JSON: Duplicate field 'a'" + " at line 1, column 58"),
+                        "the header should be JSON: Duplicate field 'a' at line 1, column 58"),
                 Arguments.of(
                         "a field twice",
                         "{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F16\"}}",
                         8,
-                        "the header should be" + " JSON: Duplicate field 'dtype' at line 1, column 28"),
+                        "the header should be JSON: Duplicate field 'dtype' at line 1, column 28"),
                 Arguments.of(
                         "metadata of numbers",
                         "{\"__metadata__\":{\"n\":1}}",
                         0,
-                        "__metadata__: n should be a" + " string, found 1"),
+                        "__metadata__: n should be a string, found 1"),
                 Arguments.of(
                         "metadata of no object",
                         "{\"__metadata__\":[]}",
                         0,
-                        "__metadata__ should be an object of" + " strings, found []"),
+                        "__metadata__ should be an object of strings, found []"),
                 Arguments.of(
                         "an entry that is none", "{\"a\":7}", 0, "tensor a: dtype should be a string, found nothing"),
                 Arguments.of(
                         "a dtype that is none",
                         "{\"a\":{\"dtype\":32}}",
                         0,
-                        "tensor a: dtype should be a string, found" + " 32"),
+                        "tensor a: dtype should be a string, found 32"),
                 Arguments.of(
                         "no shape",
                         "{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,8]}}",
                         8,
-                        "tensor a: shape should be" + " a list of whole numbers from 0 to 2⁶³ − 1, found nothing"),
+                        "tensor a: shape should be a list of whole numbers from 0 to 2⁶³ − 1, found nothing"),
                 Arguments.of(
                         "a negative extent",
                         "{" + entry("a", "F32", "[-2]", 0, 8) + "}",
                         8,
-                        "tensor a: shape should" + " be a list of whole numbers from 0 to 2⁶³ − 1, found [-2]"),
+                        "tensor a: shape should be a list of whole numbers from 0 to 2⁶³ − 1, found [-2]"),
                 Arguments.of(
                         "an extent of 1.5",
                         "{" + entry("a", "F32", "[1.5]", 0, 8) + "}",
                         8,
-                        "tensor a: shape should" + " be a list of whole numbers from 0 to 2⁶³ − 1, found [1.5]"),
+                        "tensor a: shape should be a list of whole numbers from 0 to 2⁶³ − 1, found [1.5]"),
                 Arguments.of(
                         "an extent past a long",
                         "{" + entry("a", "F32", "[9223372036854775808]", 0, 8) + "}",
@@ -117,13 +117,12 @@ class MalformedSafetensorsTest {
                         "an offset below zero",
                         "{" + entry("a", "F32", "[2]", -8, 0) + "}",
                         8,
-                        "tensor a:"
-                                + " data_offsets should be a list of whole numbers from 0 to 2⁶³ − 1, found [-8,0]"),
+                        "tensor a: data_offsets should be a list of whole numbers from 0 to 2⁶³ − 1, found [-8,0]"),
                 Arguments.of(
                         "an end before the beginning",
                         "{" + entry("a", "F32", "[2]", 8, 0) + "}",
                         8,
-                        "tensor a:" + " data_offsets should not end before they begin, found [8,0]"),
+                        "tensor a: data_offsets should not end before they begin, found [8,0]"),
                 Arguments.of(
                         "an end past the file",
                         "{" + a + "}",
@@ -140,32 +139,32 @@ class MalformedSafetensorsTest {
                         "a size that is not the shape's",
                         "{" + entry("a", "F16", "[2]", 0, 8) + "}",
                         8,
-                        "tensor a:" + " F16 [2] should have 4 bytes, found 8"),
+                        "tensor a: F16 [2] should have 4 bytes, found 8"),
                 Arguments.of(
                         "half a byte",
                         "{" + entry("a", "F4", "[3]", 0, 1) + "}",
                         1,
-                        "tensor a: F4 [3] should have 2" + " bytes, found 1"),
+                        "tensor a: F4 [3] should have 2 bytes, found 1"),
                 Arguments.of(
                         "an overlap",
                         "{" + a + "," + entry("b", "F32", "[2]", 4, 12) + "}",
                         12,
-                        "tensor b: its data" + " overlap those of a"),
+                        "tensor b: its data overlap those of a"),
                 Arguments.of(
                         "two tensors in one place",
                         "{" + a + "," + entry("b", "F32", "[2]", 0, 8) + "}",
                         8,
-                        "tensor b:" + " its data overlap those of a"),
+                        "tensor b: its data overlap those of a"),
                 Arguments.of(
                         "a hole in front",
                         "{" + entry("a", "U8", "[2]", 4, 6) + "}",
                         6,
-                        "tensor a: 4 bytes of no" + " tensor lie between its data and the header"),
+                        "tensor a: 4 bytes of no tensor lie between its data and the header"),
                 Arguments.of(
                         "a hole within",
                         "{" + entry("b", "U8", "[1]", 9, 10) + "," + a + "}",
                         10,
-                        "tensor b: 1 bytes" + " of no tensor lie between its data and a"),
+                        "tensor b: 1 bytes of no tensor lie between its data and a"),
                 Arguments.of("a rest behind", "{" + a + "}", 9, "1 bytes of no tensor follow the data of a"));
     }
 

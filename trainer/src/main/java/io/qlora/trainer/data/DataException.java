@@ -7,7 +7,7 @@ public final class DataException extends IOException {
 
     private static final long serialVersionUID = 1L;
 
-    public DataException(String message) {
+    DataException(String message) {
         super(message);
     }
 }

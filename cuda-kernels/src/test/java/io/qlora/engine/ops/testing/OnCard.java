@@ -1,23 +1,13 @@
 package io.qlora.engine.ops.testing;
 
+import static org.junit.jupiter.api.Assertions.assertFalse;
+
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.tensor.Device;
-import java.io.File;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.lang.reflect.Constructor;
-import java.lang.reflect.Modifier;
-import java.nio.file.FileSystem;
-import java.nio.file.FileSystems;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
-import java.util.SortedSet;
-import java.util.TreeSet;
-import java.util.stream.Stream;
+import java.util.function.Predicate;
 
 /**
  * The op cases that the other modules' tests describe, on another device. In the harness's package, since a case keeps what
@@ -32,72 +22,26 @@ public final class OnCard {
     /** Every case of every op test in these packages, wherever on the class path they are. */
     public static List<OpCase> cases(String... packages) {
         List<OpCase> cases = new ArrayList<>();
-        for (String name : classes(Set.of(packages), "Test")) {
-            try {
-                Class<?> type = load(name);
-                if (OpTest.class.isAssignableFrom(type) && !Modifier.isAbstract(type.getModifiers())) {
-                    Constructor<?> constructor = type.getDeclaredConstructor();
-                    constructor.setAccessible(true);
-                    cases.addAll(((OpTest) constructor.newInstance()).cases());
-                }
-            } catch (ReflectiveOperationException e) {
-                throw new AssertionError(e);
-            }
+        for (String name : packages) {
+            List<OpTest> tests = OpTests.onClassPath(in(name));
+            assertFalse(tests.isEmpty(), () -> "no op test in " + name);
+            tests.forEach(test -> cases.addAll(test.cases()));
         }
         return cases;
     }
 
     /** Every kernel contract in these packages: every nested interface called {@code Kernel} or {@code Codec}. */
     public static List<Class<?>> contracts(String... packages) {
-        SortedSet<String> names = classes(Set.of(packages), "$Kernel");
-        names.addAll(classes(Set.of(packages), "$Codec"));
-        List<Class<?>> contracts = new ArrayList<>();
-        try {
-            for (String name : names) {
-                contracts.add(load(name));
-            }
-        } catch (ClassNotFoundException e) {
-            throw new AssertionError(e);
-        }
-        return contracts;
+        return OpTests.classNames().stream()
+                .filter(in(packages))
+                .filter(name -> name.endsWith("$Kernel") || name.endsWith("$Codec"))
+                .<Class<?>>map(name -> OpTests.load(name, OnCard.class.getClassLoader()))
+                .toList();
     }
 
-    private static Class<?> load(String name) throws ClassNotFoundException {
-        return Class.forName(name, false, OnCard.class.getClassLoader());
-    }
-
-    /** The names of the classes in these packages, wherever on the class path, that end so. */
-    private static SortedSet<String> classes(Set<String> packages, String end) {
-        SortedSet<String> found = new TreeSet<>();
-        for (String entry : System.getProperty("java.class.path").split(File.pathSeparator)) {
-            Path path = Path.of(entry);
-            try {
-                if (Files.isDirectory(path)) {
-                    found.addAll(classes(path, packages, end));
-                } else if (entry.endsWith(".jar") && Files.exists(path)) {
-                    try (FileSystem jar = FileSystems.newFileSystem(path, Map.of())) {
-                        Path root = jar.getPath("/");
-                        if (Files.isDirectory(root.resolve("io/qlora"))) {
-                            found.addAll(classes(root, packages, end));
-                        }
-                    }
-                }
-            } catch (IOException e) {
-                throw new UncheckedIOException(e);
-            }
-        }
-        return found;
-    }
-
-    private static List<String> classes(Path root, Set<String> packages, String end) throws IOException {
-        try (Stream<Path> files = Files.walk(root)) {
-            return files.map(file -> root.relativize(file).toString())
-                    .filter(name -> name.endsWith(end + ".class"))
-                    .map(name ->
-                            name.substring(0, name.length() - ".class".length()).replace('/', '.'))
-                    .filter(name -> packages.contains(name.substring(0, Math.max(0, name.lastIndexOf('.')))))
-                    .toList();
-        }
+    private static Predicate<String> in(String... packages) {
+        Set<String> wanted = Set.of(packages);
+        return name -> wanted.contains(name.substring(0, name.lastIndexOf('.')));
     }
 
     /** Runs a case forward and backward, whatever comes out. */

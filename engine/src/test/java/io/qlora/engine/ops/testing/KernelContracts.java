@@ -8,8 +8,6 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.module.ModuleReader;
 import java.lang.module.ModuleReference;
-import java.lang.reflect.Constructor;
-import java.lang.reflect.Modifier;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
@@ -61,31 +59,15 @@ public final class KernelContracts {
         Set<Class<?>> tested = new HashSet<>();
         for (String name : names) {
             if (name.endsWith("Test")) {
-                Class<?> type = load(name, anchor);
-                if (OpTest.class.isAssignableFrom(type) && !Modifier.isAbstract(type.getModifiers())) {
-                    instance(type).cases().forEach(test -> tested.addAll(test.contracts()));
-                }
+                OpTests.of(load(name, anchor))
+                        .ifPresent(test -> test.cases().forEach(each -> tested.addAll(each.contracts())));
             }
         }
         return tested;
     }
 
-    private static OpTest instance(Class<?> type) {
-        try {
-            Constructor<?> constructor = type.getDeclaredConstructor();
-            constructor.setAccessible(true);
-            return (OpTest) constructor.newInstance();
-        } catch (ReflectiveOperationException e) {
-            throw new AssertionError(type + " should have a constructor without parameters", e);
-        }
-    }
-
     private static Class<?> load(String name, Class<?> anchor) {
-        try {
-            return Class.forName(name, false, anchor.getClassLoader());
-        } catch (ClassNotFoundException e) {
-            throw new AssertionError(e);
-        }
+        return OpTests.load(name, anchor.getClassLoader());
     }
 
     /** All classes of a module, those that the tests patch in included. */
@@ -98,8 +80,7 @@ public final class KernelContracts {
         try (ModuleReader reader = reference.open()) {
             return reader.list()
                     .filter(name -> name.endsWith(".class") && !name.equals("module-info.class"))
-                    .map(name ->
-                            name.substring(0, name.length() - ".class".length()).replace('/', '.'))
+                    .map(OpTests::className)
                     .sorted()
                     .toList();
         } catch (IOException e) {

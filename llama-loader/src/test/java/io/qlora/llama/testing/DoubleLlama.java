@@ -1,44 +1,90 @@
-package io.qlora.trainer;
+package io.qlora.llama.testing;
 
+import io.qlora.engine.autograd.Parameter;
+import io.qlora.engine.autograd.Parameters;
+import io.qlora.engine.tensor.Tensor;
 import io.qlora.llama.LlamaConfig;
-import java.util.List;
+import io.qlora.llama.LlamaModel;
+import java.util.HashMap;
 import java.util.Map;
 
 /**
- * A Llama with LoRA adapters in double precision, written from the papers' formulas alone and sharing no code with the
- * engine: one document at a time, whole matrices, nothing clever. An oracle for gradients by differences.
+ * A Llama, with adapters if need be, in double precision, written from the papers' formulas alone and sharing no code with
+ * the model under test: one document at a time, whole matrices, nothing clever. An oracle for gradients by differences.
  */
-final class DoubleLlama {
+public final class DoubleLlama {
+
+    private static final double STEP = 1e-5; // of differences
 
     private final LlamaConfig config;
-    private final Map<String, double[][]> weights; // [out][in] by module, norms as one row
-    private final double scale;
+    private final Map<String, double[][]> weights = new HashMap<>(); // [out][in] by key, norms as one row
+    private double scale; // of the adapters
 
-    /**
-     * A model.
-     *
-     * @param weights by Hugging Face module, such as {@code model.layers.0.mlp.up_proj}, and {@code <module>.A},
-     *     {@code <module>.B} for adapters
-     * @param scale of the adapters
-     */
-    DoubleLlama(LlamaConfig config, Map<String, double[][]> weights, double scale) {
-        this.config = config;
-        this.weights = weights;
-        this.scale = scale;
+    /** With the weights of a model, all of which are trainable. */
+    public DoubleLlama(LlamaModel model) {
+        this.config = model.config();
+        put(model.parameters());
     }
 
-    /** Mean negative log-likelihood of all tokens but each document's first. */
-    double loss(List<int[]> documents) {
+    /**
+     * Adds low-rank adapters.
+     *
+     * @param adapters by PEFT's names
+     * @param scale of all of them
+     */
+    public DoubleLlama adapted(Parameters adapters, double scale) {
+        put(adapters);
+        this.scale = scale;
+        return this;
+    }
+
+    private void put(Parameters parameters) {
+        parameters.forEach(parameter -> weights.put(key(parameter.name()), matrix(parameter.value())));
+    }
+
+    /** base_model.model.model.layers.0.mlp.up_proj.lora_A.weight → model.layers.0.mlp.up_proj.lora_A */
+    private static String key(String name) {
+        return name.replaceFirst("^base_model\\.model\\.", "").replaceFirst("\\.weight$", "");
+    }
+
+    private static double[][] matrix(Tensor tensor) {
+        float[] values = tensor.toFloats();
+        double[][] matrix = new double[tensor.rows()][tensor.cols()];
+        for (int i = 0; i < values.length; i++) {
+            matrix[i / tensor.cols()][i % tensor.cols()] = values[i];
+        }
+        return matrix;
+    }
+
+    /** Negative log-likelihood of all tokens but each document's first, summed. */
+    public double nll(int[]... documents) {
         double sum = 0;
-        int targets = 0;
         for (int[] ids : documents) {
             double[][] logits = logits(ids);
             for (int t = 1; t < ids.length; t++) {
                 sum += logSumExp(logits[t - 1]) - logits[t - 1][ids[t]];
-                targets++;
             }
         }
-        return sum / targets;
+        return sum;
+    }
+
+    /** The gradient of {@link #nll} with respect to a parameter, by central differences. */
+    public double[] gradient(Parameter parameter, int[]... documents) {
+        double[][] matrix = weights.get(key(parameter.name()));
+        int columns = matrix[0].length;
+        double[] gradient = new double[matrix.length * columns];
+        for (int i = 0; i < gradient.length; i++) {
+            double[] row = matrix[i / columns];
+            int c = i % columns;
+            double value = row[c];
+            row[c] = value + STEP;
+            double above = nll(documents);
+            row[c] = value - STEP;
+            double below = nll(documents);
+            row[c] = value;
+            gradient[i] = (above - below) / (2 * STEP);
+        }
+        return gradient;
     }
 
     private double[][] logits(int[] ids) {
@@ -60,7 +106,7 @@ final class DoubleLlama {
             }
             add(x, linear(gate, name + ".mlp.down_proj"));
         }
-        return linear(norm(x, "model.norm"), "lm_head");
+        return linear(norm(x, "model.norm"), config.tieWordEmbeddings() ? "model.embed_tokens" : "lm_head");
     }
 
     private double[][] attention(double[][] a, String name) {
@@ -91,14 +137,13 @@ final class DoubleLlama {
         return y;
     }
 
-    /** Each half pair (i, i + d/2) turned by position · base^(−2i/d). */
+    /** Each half pair (i, i + d/2) turned by position · theta^(−2i/d). */
     private double[][] rotated(double[][] x, int d) {
-        float[] frequencies = config.rope().inverseFrequencies(d);
         double[][] y = new double[x.length][x[0].length];
         for (int t = 0; t < x.length; t++) {
             for (int head = 0; head < x[t].length; head += d) {
                 for (int i = 0; i < d / 2; i++) {
-                    double angle = t * (double) frequencies[i];
+                    double angle = t * Math.pow(config.rope().theta(), -2.0 * i / d);
                     double first = x[t][head + i];
                     double second = x[t][head + i + d / 2];
                     y[t][head + i] = first * Math.cos(angle) - second * Math.sin(angle);
@@ -111,9 +156,9 @@ final class DoubleLlama {
 
     private double[][] linear(double[][] x, String name) {
         double[][] y = times(x, weights.get(name));
-        double[][] down = weights.get(name + ".A");
+        double[][] down = weights.get(name + ".lora_A");
         if (down != null) {
-            double[][] added = times(times(x, down), weights.get(name + ".B"));
+            double[][] added = times(times(x, down), weights.get(name + ".lora_B"));
             for (int t = 0; t < y.length; t++) {
                 for (int o = 0; o < y[t].length; o++) {
                     y[t][o] += scale * added[t][o];
