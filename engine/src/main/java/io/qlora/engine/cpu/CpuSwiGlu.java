@@ -19,7 +19,6 @@ import jdk.incubator.vector.VectorOperators;
 final class CpuSwiGlu implements SwiGlu.Kernel {
 
     private static final int ELEMENTS = 8192; // a task; a multiple of every vector width
-    private static final int TILE = 1024; // elements of a task at a time on the way back; likewise
 
     private final Workers workers;
 
@@ -39,31 +38,27 @@ final class CpuSwiGlu implements SwiGlu.Kernel {
         });
     }
 
-    /**
-     * Some elements at a time: their e^−|gate| first, which both gradients are made of, while all of them are in the
-     * first-level cache. Three loops, for the compiler inlines only so much: one that did all would fall out of its vectors.
-     */
+    /** Two jobs, for the compiler inlines only so much: a task that computed both would fall out of its vectors. */
     @Override
     public void backward(Tensor gate, Tensor up, Tensor dy, Grad dgate, Grad dup) {
         long size = dy.size();
         MemorySegment gates = gate.segment();
         MemorySegment ups = up.segment();
         MemorySegment dys = dy.segment();
-        workers.run(tasks(size), task -> {
-            float[] e = PanelScratch.ofThread().floats(TILE);
-            long end = Math.min(size, (task + 1L) * ELEMENTS);
-            for (long from = (long) task * ELEMENTS; from < end; from += TILE) {
-                long to = Math.min(end, from + TILE);
-                exponentials(gates, e, from, to);
-                if (dgate != null) {
-                    MemorySegment dgates = dgate.tensor().segment();
-                    gateGradient(gates, ups, dys, e, dgates, dgate.accumulate(), from, to);
-                }
-                if (dup != null) {
-                    upGradient(gates, dys, e, dup.tensor().segment(), dup.accumulate(), from, to);
-                }
-            }
-        });
+        if (dgate != null) {
+            MemorySegment dgates = dgate.tensor().segment();
+            workers.run(tasks(size), task -> {
+                long from = (long) task * ELEMENTS;
+                gateGradient(gates, ups, dys, dgates, dgate.accumulate(), from, Math.min(size, from + ELEMENTS));
+            });
+        }
+        if (dup != null) {
+            MemorySegment dups = dup.tensor().segment();
+            workers.run(tasks(size), task -> {
+                long from = (long) task * ELEMENTS;
+                upGradient(gates, dys, dups, dup.accumulate(), from, Math.min(size, from + ELEMENTS));
+            });
+        }
     }
 
     private static int tasks(long size) {
@@ -83,23 +78,10 @@ final class CpuSwiGlu implements SwiGlu.Kernel {
         }
     }
 
-    /** e^−|gate|, a tile's, from the array's start on; the rest of its last vector is undefined. */
-    private static void exponentials(MemorySegment gate, float[] e, long from, long to) {
-        long i = from;
-        for (; i <= to - WIDTH; i += WIDTH) {
-            Lanes.exp(load(gate, 4 * i).abs().neg()).intoArray(e, (int) (i - from));
-        }
-        if (i < to) {
-            VectorMask<Float> rest = FLOATS.indexInRange(i, to);
-            Lanes.exp(load(gate, 4 * i, rest).abs().neg()).intoArray(e, (int) (i - from));
-        }
-    }
-
     private static void gateGradient(
             MemorySegment gate,
             MemorySegment up,
             MemorySegment dy,
-            float[] e,
             MemorySegment dgate,
             boolean add,
             long from,
@@ -107,49 +89,43 @@ final class CpuSwiGlu implements SwiGlu.Kernel {
         long i = from;
         for (; i <= to - WIDTH; i += WIDTH) {
             long o = 4 * i;
-            FloatVector d = slope(load(gate, o), FloatVector.fromArray(FLOATS, e, (int) (i - from)))
-                    .mul(load(dy, o).mul(load(up, o)));
+            FloatVector d = slope(load(gate, o)).mul(load(dy, o).mul(load(up, o)));
             (add ? d.add(load(dgate, o)) : d).intoMemorySegment(dgate, o, ORDER);
         }
         if (i < to) {
             long o = 4 * i;
             VectorMask<Float> rest = FLOATS.indexInRange(i, to);
-            FloatVector d = slope(load(gate, o, rest), FloatVector.fromArray(FLOATS, e, (int) (i - from)))
-                    .mul(load(dy, o, rest).mul(load(up, o, rest)));
+            FloatVector d = slope(load(gate, o, rest)).mul(load(dy, o, rest).mul(load(up, o, rest)));
             (add ? d.add(load(dgate, o, rest)) : d).intoMemorySegment(dgate, o, ORDER, rest);
         }
     }
 
     private static void upGradient(
-            MemorySegment gate, MemorySegment dy, float[] e, MemorySegment dup, boolean add, long from, long to) {
+            MemorySegment gate, MemorySegment dy, MemorySegment dup, boolean add, long from, long to) {
         long i = from;
         for (; i <= to - WIDTH; i += WIDTH) {
             long o = 4 * i;
-            FloatVector d = silu(load(gate, o), FloatVector.fromArray(FLOATS, e, (int) (i - from)))
-                    .mul(load(dy, o));
+            FloatVector d = silu(load(gate, o)).mul(load(dy, o));
             (add ? d.add(load(dup, o)) : d).intoMemorySegment(dup, o, ORDER);
         }
         if (i < to) {
             long o = 4 * i;
             VectorMask<Float> rest = FLOATS.indexInRange(i, to);
-            FloatVector d = silu(load(gate, o, rest), FloatVector.fromArray(FLOATS, e, (int) (i - from)))
-                    .mul(load(dy, o, rest));
+            FloatVector d = silu(load(gate, o, rest)).mul(load(dy, o, rest));
             (add ? d.add(load(dup, o, rest)) : d).intoMemorySegment(dup, o, ORDER, rest);
         }
     }
 
-    private static FloatVector silu(FloatVector g) {
-        return silu(g, Lanes.exp(g.abs().neg()));
-    }
-
     /** g · s(g). With e = e^−|g|: s(|g|) = 1 / (1 + e), s(−|g|) = e / (1 + e). */
-    private static FloatVector silu(FloatVector g, FloatVector e) {
+    private static FloatVector silu(FloatVector g) {
+        FloatVector e = Lanes.exp(g.abs().neg());
         FloatVector numerator = e.blend(1f, g.compare(VectorOperators.GE, 0f));
         return g.mul(numerator.div(e.add(1f)));
     }
 
     /** silu'(g) = s · (1 + g · (1 − s)), where 1 − s = s(−g) is as exact as s. */
-    private static FloatVector slope(FloatVector g, FloatVector e) {
+    private static FloatVector slope(FloatVector g) {
+        FloatVector e = Lanes.exp(g.abs().neg());
         FloatVector larger = FloatVector.broadcast(FLOATS, 1f).div(e.add(1f)); // s(|g|)
         FloatVector smaller = e.mul(larger); // s(−|g|)
         VectorMask<Float> positive = g.compare(VectorOperators.GE, 0f);
