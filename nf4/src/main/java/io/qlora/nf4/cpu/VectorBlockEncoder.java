@@ -5,8 +5,10 @@ import static io.qlora.engine.cpu.Lanes.INTS;
 import static io.qlora.engine.cpu.Lanes.WIDTH;
 
 import io.qlora.nf4.Nf4;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.LongVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 
@@ -79,5 +81,22 @@ final class VectorBlockEncoder {
 
     private static VectorMask<Integer> below(FloatVector x, FloatVector midpoint) {
         return x.compare(VectorOperators.LE, midpoint).cast(INTS);
+    }
+
+    /**
+     * Packs codes two a byte, where a vector of bytes has as many lanes as one of longs.
+     *
+     * @return how many of the {@code count} codes have been packed
+     */
+    static int pack(int[] codes, int count, byte[] packed) {
+        int i = 0;
+        for (; WIDTH == 16 && i <= count - WIDTH; i += WIDTH) {
+            LongVector pairs = IntVector.fromArray(INTS, codes, i).reinterpretAsLongs();
+            LongVector bytes = pairs.lanewise(VectorOperators.LSHL, 4).or(pairs.lanewise(VectorOperators.LSHR, 32));
+            bytes.convertShape(VectorOperators.L2B, ByteVector.SPECIES_64, 0)
+                    .reinterpretAsBytes()
+                    .intoArray(packed, i / 2);
+        }
+        return i;
     }
 }
