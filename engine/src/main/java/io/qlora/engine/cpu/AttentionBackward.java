@@ -87,10 +87,9 @@ final class AttentionBackward {
             long logOffset,
             MemorySegment dq,
             boolean add) {
-        Squares.load(q, offset, rowBytes, queries, size, queryRows);
-        Squares.scale(queryRows, size, scale);
+        Squares.load(q, offset, rowBytes, queries, size, scale, queryRows);
         Squares.transpose(queryRows, size, queryLanes);
-        Squares.load(dy, offset, rowBytes, queries, size, gradientRows);
+        Squares.load(dy, offset, rowBytes, queries, size, 1f, gradientRows);
         Squares.transpose(gradientRows, size, gradientLanes);
         Arrays.fill(state, 0f);
         MemorySegment.copy(logSumExp, FLOAT, logOffset, state, 0, queries);
@@ -110,8 +109,8 @@ final class AttentionBackward {
     private void block(int from, int rows, int first, int queries) {
         int stride = keys.stride;
         int whole = HeadRows.padded(rows); // keys beyond the last query's are hidden and so contribute nothing
-        Arrays.fill(scores, 0f);
-        Arrays.fill(scoreGradients, 0f);
+        Arrays.fill(scores, 0, whole * LANES, 0f);
+        Arrays.fill(scoreGradients, 0, whole * LANES, 0f);
         StridedTile.multiply(whole, size, keys.data, from * stride, stride, 1, queryLanes, 0, scores, 0);
         StridedTile.multiply(whole, size, values.data, from * stride, stride, 1, gradientLanes, 0, scoreGradients, 0);
         CausalScores.hide(scores, from, whole, first);

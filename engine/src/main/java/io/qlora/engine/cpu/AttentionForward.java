@@ -23,7 +23,7 @@ final class AttentionForward {
     private final HeadRows keys = new HeadRows(); // [U, D]
     private final HeadRows values = new HeadRows(); // [U, D]
     private final float[] scores = new float[BLOCK * LANES]; // [BLOCK, LANES]
-    private final float[] state = new float[3 * LANES]; // the lanes' maxima and sums, see CausalScores
+    private final float[] state = new float[CausalScores.STATE];
     private float[] rows = new float[0]; // squares of [LANES, D]: queries, later outputs
     private float[] lanes = new float[0]; // [D, LANES]: queries
     private float[] output = new float[0]; // [D, LANES]
@@ -72,12 +72,10 @@ final class AttentionForward {
             MemorySegment y,
             MemorySegment logSumExp,
             long logOffset) {
-        Squares.load(q, offset, rowBytes, count, size, rows);
-        Squares.scale(rows, size, scale);
+        Squares.load(q, offset, rowBytes, count, size, scale, rows);
         Squares.transpose(rows, size, lanes);
         Arrays.fill(output, 0, keys.stride * LANES, 0f);
-        Arrays.fill(state, 0, LANES, Float.NEGATIVE_INFINITY);
-        Arrays.fill(state, LANES, 2 * LANES, 0f);
+        CausalScores.begin(state);
         int seen = first + count; // keys that the last query sees
         for (int from = 0; from < seen; from += BLOCK) {
             block(from, Math.min(BLOCK, seen - from), first);
@@ -87,14 +85,14 @@ final class AttentionForward {
         Squares.store(rows, count, size, y, offset, rowBytes, false);
         for (int lane = 0; lane < count && logSumExp != null; lane++) {
             // not Math.log, whose last bit may depend on the compiler
-            double log = state[lane] + StrictMath.log(state[LANES + lane]);
+            double log = state[lane] + StrictMath.log(state[CausalScores.SUMS + lane]);
             logSumExp.set(FLOAT, logOffset + 4L * lane, (float) log);
         }
     }
 
     private void block(int from, int count, int first) {
         int stride = keys.stride;
-        Arrays.fill(scores, 0f);
+        Arrays.fill(scores, 0, HeadRows.padded(count) * LANES, 0f);
         StridedTile.multiply(count, size, keys.data, from * stride, stride, 1, lanes, 0, scores, 0);
         CausalScores.hide(scores, from, count, first);
         CausalScores.softmax(scores, count, state, output, size);
@@ -104,7 +102,7 @@ final class AttentionForward {
     /** Divides the lanes by their sums. */
     private static void divide(float[] output, int size, float[] state) {
         for (int lane = 0; lane < LANES; lane += WIDTH) {
-            FloatVector sum = FloatVector.fromArray(FLOATS, state, LANES + lane);
+            FloatVector sum = FloatVector.fromArray(FLOATS, state, CausalScores.SUMS + lane);
             for (int d = 0; d < size; d++) {
                 int at = d * LANES + lane;
                 FloatVector.fromArray(FLOATS, output, at).div(sum).intoArray(output, at);

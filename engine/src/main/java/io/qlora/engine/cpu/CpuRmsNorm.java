@@ -9,14 +9,16 @@ import io.qlora.engine.ops.RmsNorm;
 import io.qlora.engine.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 
-/** {@link RmsNorm} in vectors, rows over all cores; dw over columns, so that its sum has one order. */
+/** {@link RmsNorm} in vectors, rows over all cores; dw is summed up in parts, whose number depends on
+ * that of the rows alone, and then in their order. */
 final class CpuRmsNorm implements RmsNorm.Kernel {
 
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
     private static final int ROWS = 16; // a task
-    private static final int COLUMNS = 256; // a task of dw
+    private static final int PARTS = 64; // of dw's sums, at most
 
     private final Workers workers;
 
@@ -51,25 +53,31 @@ final class CpuRmsNorm implements RmsNorm.Kernel {
         MemorySegment ws = w.segment();
         MemorySegment rs = r.segment();
         MemorySegment dys = dy.segment();
-        if (dx != null) {
-            MemorySegment dxs = dx.tensor().segment();
-            boolean add = dx.accumulate();
-            workers.run((rows + ROWS - 1) / ROWS, task -> {
-                for (int t = task * ROWS; t < Math.min(rows, (task + 1) * ROWS); t++) {
-                    long row = 4L * t * cols;
-                    float scale = rs.getAtIndex(FLOAT, t);
+        int perTask = Math.max(ROWS, Math.ceilDiv(rows, PARTS));
+        int tasks = Math.ceilDiv(rows, perTask);
+        float[] parts = dw == null ? null : Scratch.take(Math.multiplyExact(tasks, cols)); // of dw's sums, [tasks, C]
+        MemorySegment dxs = dx == null ? null : dx.tensor().segment();
+        workers.run(tasks, task -> {
+            int to = Math.min(rows, (task + 1) * perTask);
+            if (parts != null) {
+                Arrays.fill(parts, task * cols, (task + 1) * cols, 0f);
+            }
+            for (int t = task * perTask; t < to; t++) {
+                long row = 4L * t * cols;
+                float scale = rs.getAtIndex(FLOAT, t);
+                if (dxs != null) {
                     float mean = dot3(xs, ws, dys, row, cols) / cols;
-                    inputGradient(xs, ws, dys, row, scale, scale * scale * scale * mean, dxs, add, cols);
+                    float k = scale * scale * scale * mean;
+                    inputGradient(xs, ws, dys, row, scale, k, dxs, dx.accumulate(), cols);
                 }
-            });
-        }
+                if (parts != null) {
+                    addWeightGradient(xs, dys, row, scale, parts, task * cols, cols);
+                }
+            }
+        });
         if (dw != null) {
-            MemorySegment dws = dw.tensor().segment();
-            boolean add = dw.accumulate();
-            workers.run((cols + COLUMNS - 1) / COLUMNS, task -> {
-                int from = task * COLUMNS;
-                weightGradient(xs, rs, dys, dws, add, rows, cols, from, Math.min(cols, from + COLUMNS));
-            });
+            sumUp(parts, tasks, cols, dw.tensor().segment(), dw.accumulate());
+            Scratch.give(parts);
         }
     }
 
@@ -105,13 +113,16 @@ final class CpuRmsNorm implements RmsNorm.Kernel {
 
     /** sum_c x[c] · w[c] · dy[c]. */
     private static float dot3(MemorySegment x, MemorySegment w, MemorySegment dy, long row, int cols) {
-        FloatVector sums = FloatVector.zero(FLOATS);
+        FloatVector sum0 = FloatVector.zero(FLOATS);
+        FloatVector sum1 = sum0;
         int c = 0;
-        for (; c <= cols - WIDTH; c += WIDTH) {
+        for (; c <= cols - 2 * WIDTH; c += 2 * WIDTH) {
             long o = 4L * c;
-            sums = load(x, row + o).mul(load(w, o)).fma(load(dy, row + o), sums);
+            long p = o + 4L * WIDTH;
+            sum0 = load(x, row + o).mul(load(w, o)).fma(load(dy, row + o), sum0);
+            sum1 = load(x, row + p).mul(load(w, p)).fma(load(dy, row + p), sum1);
         }
-        float sum = Lanes.sum(sums);
+        float sum = Lanes.sum(sum0.add(sum1));
         for (; c < cols; c++) {
             sum += x.get(FLOAT, row + 4L * c) * w.get(FLOAT, 4L * c) * dy.get(FLOAT, row + 4L * c);
         }
@@ -144,36 +155,32 @@ final class CpuRmsNorm implements RmsNorm.Kernel {
         }
     }
 
-    /** dw[c] (+)= sum_t dy[t,c] · x[t,c] · r[t] for columns {@code from} to {@code to}. */
-    private static void weightGradient(
-            MemorySegment x,
-            MemorySegment r,
-            MemorySegment dy,
-            MemorySegment dw,
-            boolean add,
-            int rows,
-            int cols,
-            int from,
-            int to) {
-        float[] sums = new float[to - from];
-        for (int t = 0; t < rows; t++) {
-            float scale = r.getAtIndex(FLOAT, t);
-            long row = 4L * t * cols;
-            int c = from;
-            for (; c <= to - WIDTH; c += WIDTH) {
-                long o = row + 4L * c;
-                FloatVector product = load(dy, o).mul(load(x, o));
-                product.fma(FloatVector.broadcast(FLOATS, scale), FloatVector.fromArray(FLOATS, sums, c - from))
-                        .intoArray(sums, c - from);
-            }
-            for (; c < to; c++) {
-                long o = row + 4L * c;
-                sums[c - from] += dy.get(FLOAT, o) * x.get(FLOAT, o) * scale;
+    /** sums[c] += dy[t,c] · x[t,c] · r[t] of the row at this byte offset. */
+    private static void addWeightGradient(
+            MemorySegment x, MemorySegment dy, long row, float r, float[] sums, int start, int cols) {
+        FloatVector scale = FloatVector.broadcast(FLOATS, r);
+        int c = 0;
+        for (; c <= cols - WIDTH; c += WIDTH) {
+            long o = row + 4L * c;
+            FloatVector product = load(dy, o).mul(load(x, o));
+            product.fma(scale, FloatVector.fromArray(FLOATS, sums, start + c)).intoArray(sums, start + c);
+        }
+        for (; c < cols; c++) {
+            long o = row + 4L * c;
+            sums[start + c] += dy.get(FLOAT, o) * x.get(FLOAT, o) * r;
+        }
+    }
+
+    /** dw[c] (+)= sum_p parts[p,c], in the order of the parts; the first becomes the sum. */
+    private static void sumUp(float[] parts, int count, int cols, MemorySegment dw, boolean add) {
+        for (int p = 1; p < count; p++) {
+            for (int c = 0; c < cols; c++) {
+                parts[c] += parts[p * cols + c];
             }
         }
-        for (int c = from; c < to; c++) {
+        for (int c = 0; c < cols; c++) {
             float before = add ? dw.get(FLOAT, 4L * c) : 0;
-            dw.set(FLOAT, 4L * c, before + sums[c - from]);
+            dw.set(FLOAT, 4L * c, before + parts[c]);
         }
     }
 

@@ -1,5 +1,7 @@
 package io.qlora.engine.cpu;
 
+import static io.qlora.engine.cpu.Lanes.WIDTH;
+
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
@@ -35,10 +37,22 @@ final class HeadRows {
             data = new float[length];
         }
         for (int row = 0; row < rows; row++) {
-            int start = row * stride;
-            MemorySegment.copy(x, FLOAT, offset + row * rowBytes, data, start, size);
-            Arrays.fill(data, start + size, start + stride, 0f);
+            copy(x, offset + row * rowBytes, size, data, row * stride);
+        }
+        for (int row = 0; row < rows && size < stride; row++) {
+            Arrays.fill(data, row * stride + size, (row + 1) * stride, 0f);
         }
         Arrays.fill(data, rows * stride, length, 0f);
+    }
+
+    private static void copy(MemorySegment x, long offset, int count, float[] out, int start) {
+        int i = 0;
+        for (; i <= count - 2 * WIDTH; i += 2 * WIDTH) {
+            Widen.f32(x, offset + 4L * i).intoArray(out, start + i);
+            Widen.f32(x, offset + 4L * (i + WIDTH)).intoArray(out, start + i + WIDTH);
+        }
+        for (; i < count; i++) {
+            out[start + i] = x.get(FLOAT, offset + 4L * i);
+        }
     }
 }

@@ -30,10 +30,18 @@ public final class Lanes {
     private static final VectorShuffle<Float> FOLD2 = fold(2);
     private static final VectorShuffle<Float> FOLD1 = fold(1);
 
-    private static final float LOG2E = 0x1.715476p0f;
-    private static final float LN2_HIGH = 0x1.63p-1f;
-    private static final float LN2_LOW = -0x1.bd0106p-13f;
-    private static final float ROUND = 0x1.8p23f; // added and taken away: rounds to the nearest integer
+    // Of e^x; where a kernel writes it out, too.
+    static final float LOG2E = 0x1.715476p0f;
+    static final float LN2_HIGH = 0x1.63p-1f;
+    static final float LN2_LOW = -0x1.bd0106p-13f;
+    static final float ROUND = 0x1.8p23f; // added and taken away: rounds to the nearest integer
+    static final float EXP7 = 1.9875691500e-4f;
+    static final float EXP6 = 1.3981999507e-3f;
+    static final float EXP5 = 8.3334519073e-3f;
+    static final float EXP4 = 4.1665795894e-2f;
+    static final float EXP3 = 1.6666665459e-1f;
+    static final float EXP2 = 5.0000001201e-1f;
+    static final float EXP_ZERO = -87.3f; // below, e^x is taken for 0
 
     private Lanes() {}
 
@@ -71,17 +79,17 @@ public final class Lanes {
         FloatVector n = shifted.sub(ROUND);
         FloatVector r = n.fma(FloatVector.broadcast(FLOATS, -LN2_HIGH), bounded);
         r = n.fma(FloatVector.broadcast(FLOATS, -LN2_LOW), r);
-        FloatVector p = FloatVector.broadcast(FLOATS, 1.9875691500e-4f);
-        p = p.fma(r, FloatVector.broadcast(FLOATS, 1.3981999507e-3f));
-        p = p.fma(r, FloatVector.broadcast(FLOATS, 8.3334519073e-3f));
-        p = p.fma(r, FloatVector.broadcast(FLOATS, 4.1665795894e-2f));
-        p = p.fma(r, FloatVector.broadcast(FLOATS, 1.6666665459e-1f));
-        p = p.fma(r, FloatVector.broadcast(FLOATS, 5.0000001201e-1f));
+        FloatVector p = FloatVector.broadcast(FLOATS, EXP7);
+        p = p.fma(r, FloatVector.broadcast(FLOATS, EXP6));
+        p = p.fma(r, FloatVector.broadcast(FLOATS, EXP5));
+        p = p.fma(r, FloatVector.broadcast(FLOATS, EXP4));
+        p = p.fma(r, FloatVector.broadcast(FLOATS, EXP3));
+        p = p.fma(r, FloatVector.broadcast(FLOATS, EXP2));
         p = p.fma(r.mul(r), r).add(1f);
         FloatVector power = shifted.reinterpretAsInts()
                 .add(127)
                 .lanewise(VectorOperators.LSHL, 23)
                 .reinterpretAsFloats();
-        return p.mul(power).blend(0f, x.compare(VectorOperators.LT, -87.3f));
+        return p.mul(power).blend(0f, x.compare(VectorOperators.LT, EXP_ZERO));
     }
 }

@@ -47,10 +47,12 @@ final class Transpose {
     static void rows(float[] in, int cols, float[] out, int outStart, int stride) {
         for (int col = 0; col < cols; col += WIDTH) {
             for (int row = 0; WIDTH == 16 && row < 4; row++) {
-                exchange84(in, col + row * cols, 4 * cols);
+                int at = col + row * cols;
+                exchange84(in, at, 4 * cols, in, at, 4 * cols);
             }
             for (int row = 0; WIDTH == 8 && row < 4; row++) {
-                exchange4(in, col + row * cols, 4 * cols);
+                int at = col + row * cols;
+                exchange4(in, at, 4 * cols, in, at, 4 * cols);
             }
             for (int row = 0; row < WIDTH; row += 4) {
                 exchange21(in, col + row * cols, cols, out, outStart + (col + row) * stride, stride);
@@ -58,8 +60,28 @@ final class Transpose {
         }
     }
 
-    /** Rows 8 apart, then rows 4 apart; in registers, in place. */
-    private static void exchange84(float[] x, int start, int stride) {
+    /**
+     * Transposes one block, and leaves {@code in} as it is.
+     *
+     * @param in element (row, col) at {@code inStart + row · stride + col}
+     * @param out element (row, col) goes to {@code outStart + col · stride + row}; another array than {@code in}
+     */
+    static void block(float[] in, int inStart, float[] out, int outStart, int stride) {
+        for (int row = 0; WIDTH == 16 && row < 4; row++) {
+            exchange84(in, inStart + row * stride, 4 * stride, out, outStart + row * stride, 4 * stride);
+        }
+        for (int row = 0; WIDTH == 8 && row < 4; row++) {
+            exchange4(in, inStart + row * stride, 4 * stride, out, outStart + row * stride, 4 * stride);
+        }
+        float[] between = WIDTH == 4 ? in : out;
+        int start = WIDTH == 4 ? inStart : outStart;
+        for (int at = 0; at < WIDTH * stride; at += 4 * stride) {
+            exchange21(between, start + at, stride, out, outStart + at, stride);
+        }
+    }
+
+    /** Rows 8 apart, then rows 4 apart, while they are in registers. */
+    private static void exchange84(float[] x, int start, int stride, float[] y, int yStart, int yStride) {
         FloatVector x0 = FloatVector.fromArray(FLOATS, x, start);
         FloatVector x1 = FloatVector.fromArray(FLOATS, x, start + stride);
         FloatVector x2 = FloatVector.fromArray(FLOATS, x, start + 2 * stride);
@@ -68,18 +90,18 @@ final class Transpose {
         FloatVector y1 = x1.blend(x3.rearrange(PARTNER8), UPPER8);
         FloatVector y2 = x0.rearrange(PARTNER8).blend(x2, UPPER8);
         FloatVector y3 = x1.rearrange(PARTNER8).blend(x3, UPPER8);
-        y0.blend(y1.rearrange(PARTNER4), UPPER4).intoArray(x, start);
-        y0.rearrange(PARTNER4).blend(y1, UPPER4).intoArray(x, start + stride);
-        y2.blend(y3.rearrange(PARTNER4), UPPER4).intoArray(x, start + 2 * stride);
-        y2.rearrange(PARTNER4).blend(y3, UPPER4).intoArray(x, start + 3 * stride);
+        y0.blend(y1.rearrange(PARTNER4), UPPER4).intoArray(y, yStart);
+        y0.rearrange(PARTNER4).blend(y1, UPPER4).intoArray(y, yStart + yStride);
+        y2.blend(y3.rearrange(PARTNER4), UPPER4).intoArray(y, yStart + 2 * yStride);
+        y2.rearrange(PARTNER4).blend(y3, UPPER4).intoArray(y, yStart + 3 * yStride);
     }
 
-    /** Rows 4 apart, in place. */
-    private static void exchange4(float[] x, int start, int stride) {
+    /** Rows 4 apart. */
+    private static void exchange4(float[] x, int start, int stride, float[] y, int yStart, int yStride) {
         FloatVector x0 = FloatVector.fromArray(FLOATS, x, start);
         FloatVector x1 = FloatVector.fromArray(FLOATS, x, start + stride);
-        x0.blend(x1.rearrange(PARTNER4), UPPER4).intoArray(x, start);
-        x0.rearrange(PARTNER4).blend(x1, UPPER4).intoArray(x, start + stride);
+        x0.blend(x1.rearrange(PARTNER4), UPPER4).intoArray(y, yStart);
+        x0.rearrange(PARTNER4).blend(x1, UPPER4).intoArray(y, yStart + yStride);
     }
 
     /** Rows 2 apart, then neighbours. */

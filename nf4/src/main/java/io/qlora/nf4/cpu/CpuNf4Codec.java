@@ -59,7 +59,7 @@ final class CpuNf4Codec implements Nf4.Codec {
             int count = (int) Math.min(ELEMENTS, n - from);
             widen(source, from, count, s.elements);
             encode(s, count);
-            pack(s.codes, count, s.packed);
+            pack(s.codes, vectors ? VectorBlockEncoder.pack(s.codes, count, s.packed) : 0, count, s.packed);
             MemorySegment.copy(s.packed, 0, codesOut, BYTE, from / 2, (count + 1) / 2);
             MemorySegment.copy(s.absmax, 0, absmaxOut, FLOAT, from / BLOCK * 4, Math.ceilDiv(count, BLOCK));
         });
@@ -84,8 +84,9 @@ final class CpuNf4Codec implements Nf4.Codec {
         BlockEncoder.encode(s.elements, whole * BLOCK, count, s.codes, s.absmax);
     }
 
-    private static void pack(int[] codes, int count, byte[] packed) {
-        for (int i = 0; i < count / 2; i++) {
+    /** Two codes a byte, from code {@code from} on, which is even. */
+    private static void pack(int[] codes, int from, int count, byte[] packed) {
+        for (int i = from / 2; i < count / 2; i++) {
             packed[i] = (byte) (codes[2 * i] << 4 | codes[2 * i + 1]);
         }
         if (count % 2 == 1) {

@@ -4,10 +4,11 @@ import static io.qlora.engine.cpu.Lanes.FLOATS;
 import static io.qlora.engine.cpu.Lanes.INTS;
 import static io.qlora.engine.cpu.Lanes.WIDTH;
 
-import io.qlora.engine.cpu.Lanes;
 import io.qlora.nf4.Nf4;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.LongVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 
@@ -33,19 +34,22 @@ final class VectorBlockEncoder {
 
     /** As {@link BlockEncoder#encode} from 0, for {@code blocks} whole blocks. */
     static void encode(float[] x, int blocks, int[] codes, float[] absmax) {
+        for (int b = 0; b < blocks; b++) { // all of them first: no division waits for a maximum across lanes
+            absmax[b] = largest(x, b * BLOCK);
+        }
         for (int b = 0; b < blocks; b++) {
-            float largest = largest(x, b * BLOCK);
-            absmax[b] = largest;
-            encode(x, b * BLOCK, 1 / BlockEncoder.divisor(largest), codes);
+            encode(x, b * BLOCK, 1 / BlockEncoder.divisor(absmax[b]), codes);
         }
     }
 
+    /** Without their signs, floats are ordered as their bits are, NaN above all: one instruction where floats' takes many. */
     private static float largest(float[] x, int start) {
-        FloatVector largest = FloatVector.zero(FLOATS);
+        IntVector largest = IntVector.zero(INTS);
         for (int i = start; i < start + BLOCK; i += WIDTH) {
-            largest = largest.max(FloatVector.fromArray(FLOATS, x, i).abs());
+            IntVector bits = FloatVector.fromArray(FLOATS, x, i).reinterpretAsInts();
+            largest = largest.max(bits.and(Integer.MAX_VALUE));
         }
-        return Lanes.max(largest);
+        return Float.intBitsToFloat(largest.reduceLanes(VectorOperators.MAX));
     }
 
     private static void encode(float[] x, int start, float reciprocal, int[] codes) {
@@ -77,5 +81,22 @@ final class VectorBlockEncoder {
 
     private static VectorMask<Integer> below(FloatVector x, FloatVector midpoint) {
         return x.compare(VectorOperators.LE, midpoint).cast(INTS);
+    }
+
+    /**
+     * Packs codes two a byte, where a vector of bytes has as many lanes as one of longs.
+     *
+     * @return how many of the {@code count} codes have been packed
+     */
+    static int pack(int[] codes, int count, byte[] packed) {
+        int i = 0;
+        for (; WIDTH == 16 && i <= count - WIDTH; i += WIDTH) {
+            LongVector pairs = IntVector.fromArray(INTS, codes, i).reinterpretAsLongs();
+            LongVector bytes = pairs.lanewise(VectorOperators.LSHL, 4).or(pairs.lanewise(VectorOperators.LSHR, 32));
+            bytes.convertShape(VectorOperators.L2B, ByteVector.SPECIES_64, 0)
+                    .reinterpretAsBytes()
+                    .intoArray(packed, i / 2);
+        }
+        return i;
     }
 }
