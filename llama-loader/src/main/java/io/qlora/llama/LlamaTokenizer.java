@@ -6,7 +6,6 @@ import io.qlora.engine.files.FileErrors;
 import io.qlora.engine.safetensors.MalformedFileException;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Map;
@@ -14,7 +13,7 @@ import java.util.OptionalInt;
 import java.util.Set;
 
 /**
- * A model's {@code tokenizer.json}, run by Hugging Face's own implementation: the native library of
+ * A model's {@code tokenizer.json}, used as transformers uses it and run by Hugging Face's own implementation: the native library of
  * {@code ai.djl.huggingface:tokenizers}. That is unpacked once, at first use, to {@code ~/.djl.ai} (or where the environment
  * variable or system property {@code DJL_CACHE_DIR} says, or to the temporary directory, where the home cannot be written);
  * nothing else is read or written, and the network is not used: the system property {@code ai.djl.offline} is set, unless
@@ -55,27 +54,50 @@ public final class LlamaTokenizer implements AutoCloseable {
      */
     public static LlamaTokenizer load(Path directory, LlamaConfig config) throws IOException {
         FileErrors.requireDirectory(directory);
-        Path file = directory.resolve(FILE);
+        TokenizerJson json = TokenizerJson.read(directory);
         SpecialTokens special = SpecialTokens.read(directory, config);
-        TokenizerVocabulary vocabulary = TokenizerVocabulary.read(file, special.tokens());
+        TokenizerVocabulary vocabulary = TokenizerVocabulary.read(json, special.tokens());
         if (vocabulary.size() > config.vocabSize()) {
             throw new MalformedFileException(
-                    file,
+                    json.file(),
                     "expected ids below the embedding's " + config.vocabSize() + " rows (vocab_size), found "
                             + (vocabulary.size() - 1) + " for \"" + vocabulary.largest()
                             + "\": take the tokenizer that belongs to the model");
         }
-        OptionalInt bos = special.bosId(vocabulary);
         OptionalInt eos = special.eosId(vocabulary);
         Set<Integer> stops = special.stopIds(eos);
-        return new LlamaTokenizer(open(file), vocabulary.size(), bos, eos, stops);
+        HuggingFaceTokenizer tokenizer = open(json);
+        try {
+            return new LlamaTokenizer(tokenizer, vocabulary.size(), before(tokenizer, json.file()), eos, stops);
+        } catch (IOException | RuntimeException e) {
+            tokenizer.close();
+            throw e;
+        }
     }
 
-    private static HuggingFaceTokenizer open(Path file) throws IOException {
+    // As in transformers 5: what the template has, whatever bos_token and add_bos_token say.
+    private static OptionalInt before(HuggingFaceTokenizer tokenizer, Path file) throws MalformedFileException {
+        String text = "a";
+        long[] words = tokenizer.encode(text, false, false).getIds();
+        long[] whole = tokenizer.encode(text, true, false).getIds();
+        int first = 0;
+        while (first + words.length < whole.length
+                && !Arrays.equals(whole, first, first + words.length, words, 0, words.length)) {
+            first++;
+        }
+        if (first > 1) {
+            throw new MalformedFileException(
+                    file, "post_processor should put at most one token before a text, found " + first);
+        }
+        return first == 0 ? OptionalInt.empty() : OptionalInt.of(Math.toIntExact(whole[0]));
+    }
+
+    private static HuggingFaceTokenizer open(TokenizerJson json) throws IOException {
         requireLibrary();
+        Path file = json.file();
         // As a stream, since by path the library also applies what it finds in tokenizer_config.json, by rules of its
         // own.
-        try (InputStream stream = Files.newInputStream(file)) {
+        try (InputStream stream = json.open()) {
             return HuggingFaceTokenizer.newInstance(
                     stream, Map.of("addSpecialTokens", "false", "truncation", "false", "padding", "false"));
         } catch (IOException e) {
@@ -127,7 +149,7 @@ public final class LlamaTokenizer implements AutoCloseable {
         return new TextStream(this, context);
     }
 
-    /** The id that begins a document, if the model has one. */
+    /** The id that the tokenizer puts before a document, if it puts one. */
     public OptionalInt bosId() {
         return bosId;
     }

@@ -5,8 +5,10 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import io.qlora.engine.files.FileErrors;
+import io.qlora.engine.safetensors.JsonFiles;
 import io.qlora.engine.safetensors.MalformedFileException;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
@@ -22,17 +24,19 @@ import java.util.Set;
  */
 record TokenizerVocabulary(int size, String largest, Map<String, Integer> ids) {
 
-    /** Reads {@code file}, looking for {@code wanted} tokens. */
-    static TokenizerVocabulary read(Path file, Set<String> wanted) throws IOException {
+    /** Reads a tokenizer, looking for {@code wanted} tokens. */
+    static TokenizerVocabulary read(TokenizerJson json, Set<String> wanted) throws IOException {
+        Path file = json.file();
         FileErrors.requireFile(file);
-        try (JsonParser parser = new JsonFactory().createParser(file.toFile())) {
+        try (InputStream stream = json.open();
+                JsonParser parser = new JsonFactory().createParser(stream)) {
             Scan scan = new Scan(file, parser, wanted);
             scan.file();
             return new TokenizerVocabulary(scan.largest + 1, scan.largestToken, scan.ids);
         } catch (JsonProcessingException e) {
             throw new MalformedFileException(
                     file,
-                    "expected JSON: " + e.getOriginalMessage() + " at line "
+                    "expected JSON: " + JsonFiles.reason(e) + " at line "
                             + e.getLocation().getLineNr() + ", column "
                             + e.getLocation().getColumnNr(),
                     e);
