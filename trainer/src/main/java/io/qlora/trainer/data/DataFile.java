@@ -7,6 +7,7 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import io.qlora.engine.safetensors.JsonFiles;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.Reader;
@@ -105,7 +106,7 @@ public final class DataFile {
             }
             return node;
         } catch (JsonProcessingException e) {
-            throw new DataException(file + ", line " + line + ": not valid JSON: " + e.getOriginalMessage());
+            throw new DataException(file + ", line " + line + ": not valid JSON: " + JsonFiles.reason(e));
         }
     }
 
@@ -127,7 +128,7 @@ public final class DataFile {
             }
         } catch (JsonProcessingException e) {
             int line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
-            throw new DataException(file + ", line " + line + ": not valid JSON: " + e.getOriginalMessage());
+            throw new DataException(file + ", line " + line + ": not valid JSON: " + JsonFiles.reason(e));
         }
         return rows;
     }

@@ -2,6 +2,7 @@ package io.qlora.trainer.data;
 
 import io.qlora.llama.LlamaConfig;
 import java.io.IOException;
+import java.lang.System.Logger.Level;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.security.MessageDigest;
@@ -13,8 +14,9 @@ import java.util.List;
 import java.util.Locale;
 
 /**
- * Tokenised records. A document is BOS + text + EOS, or BOS + prompt + completion + EOS with prompt and completion
- * tokenised apart; learnt are all tokens of a text, and of a completion the completion and EOS.
+ * Tokenised records, as TRL's supervised trainer has them. A document is BOS + text + EOS, BOS where the tokenizer puts one,
+ * EOS unless it is there already. A prompt and its completion are one text, and tokenised as one; learnt are all tokens of a
+ * text, and of a prompt with its completion those behind as many as the prompt has alone, and EOS.
  *
  * @param documents what there is to train on, in the files' order
  * @param cut how many documents were longer than allowed and lost their end
@@ -99,23 +101,24 @@ public record DataSet(List<Document> documents, int cut, List<String> dropped) {
 
     private static Document encode(Row row, Encoding encoding, boolean completionOnly) {
         int[] prompt;
-        int[] learnt;
+        int[] words;
         switch (row.content()) {
             case Row.Text text -> {
                 prompt = new int[0];
-                learnt = encoding.encode(text.text());
+                words = encoding.encode(text.text());
             }
             case Row.Completion completion -> {
                 prompt = encoding.encode(completion.prompt());
-                learnt = encoding.encode(completion.completion());
+                words = encoding.encode(completion.prompt() + completion.completion());
+                warnOfSharedTokens(row, prompt, words);
             }
         }
         int bos = encoding.bos() >= 0 ? 1 : 0;
-        int eos = encoding.eos() >= 0 ? 1 : 0;
+        boolean ended = words.length > prompt.length && words[words.length - 1] == encoding.eos();
+        int eos = encoding.eos() >= 0 && !ended ? 1 : 0;
         int start = bos + prompt.length;
-        int[] ids = new int[start + learnt.length + eos];
-        System.arraycopy(prompt, 0, ids, bos, prompt.length);
-        System.arraycopy(learnt, 0, ids, start, learnt.length);
+        int[] ids = new int[bos + words.length + eos];
+        System.arraycopy(words, 0, ids, bos, words.length);
         if (bos == 1) {
             ids[0] = encoding.bos();
         }
@@ -129,6 +132,18 @@ public record DataSet(List<Document> documents, int cut, List<String> dropped) {
         int first = completionOnly ? start : 1;
         Arrays.fill(targets, Math.min(Math.max(1, first), ids.length), ids.length, true);
         return new Document(ids, targets);
+    }
+
+    // The model will be asked with the prompt alone, whose tokens are then other ones than it learnt.
+    private static void warnOfSharedTokens(Row row, int[] prompt, int[] words) {
+        if (!Arrays.equals(prompt, 0, prompt.length, words, 0, Math.min(prompt.length, words.length))) {
+            System.getLogger("io.qlora.trainer")
+                    .log(
+                            Level.WARNING,
+                            "{0}: where prompt and completion meet, they share a token, which counts as the prompt''s: end"
+                                    + " prompts with a line break, or begin completions with the space between them",
+                            row.file());
+        }
     }
 
     private static Document truncate(Document document, int maxLength) {

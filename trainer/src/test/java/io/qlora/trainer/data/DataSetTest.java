@@ -2,6 +2,7 @@ package io.qlora.trainer.data;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -9,6 +10,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -52,6 +54,60 @@ class DataSetTest {
         Document document = data.documents().getFirst();
         assertArrayEquals(new int[] {1, 'a', 'b', 'c', 'd', 2}, document.ids());
         assertArrayEquals(new boolean[] {false, false, false, true, true, true}, document.targets());
+    }
+
+    /** A character is its own id, but a space and the one after it are one token, 1000 more than that character. */
+    private static final Encoding SPACED = new Encoding() {
+        @Override
+        public int[] encode(String text) {
+            return Pattern.compile(" ?(.)", Pattern.DOTALL)
+                    .matcher(text)
+                    .results()
+                    .mapToInt(result ->
+                            result.group(1).charAt(0) + (result.group().length() > 1 ? 1000 : 0))
+                    .toArray();
+        }
+
+        @Override
+        public int bos() {
+            return -1;
+        }
+
+        @Override
+        public int eos() {
+            return 2;
+        }
+    };
+
+    // As TRL has it: the completion's tokens are those it has behind its prompt.
+    @Test
+    void aPromptAndItsCompletionAreTokenisedAsOneText() throws IOException {
+        Path file = file(
+                "a.jsonl",
+                "{\"prompt\": \"ab\", \"completion\": \" cd\"}\n{\"prompt\": \"ab \", \"completion\": \"cd\"}\n");
+        List<Document> documents =
+                DataSet.read(List.of(file), SPACED, 100, true).documents();
+        assertArrayEquals(
+                new int[] {'a', 'b', 1000 + 'c', 'd', 2}, documents.get(0).ids());
+        assertArrayEquals(
+                new boolean[] {false, false, true, true, true}, documents.get(0).targets());
+        assertArrayEquals(
+                new int[] {'a', 'b', 1000 + 'c', 'd', 2}, documents.get(1).ids());
+        assertArrayEquals(
+                new boolean[] {false, false, false, true, true},
+                documents.get(1).targets());
+    }
+
+    @Test
+    void anEndThatIsThereAlreadyIsNotDoubled() throws IOException {
+        Path file = file(
+                "a.jsonl",
+                "{\"text\": \"ab\\u0002\"}\n{\"prompt\": \"a\", \"completion\": \"b\\u0002\"}\n{\"prompt\": \"ab\\u0002\", \"completion\": \"\"}\n");
+        List<Document> documents = read(file, 100).documents();
+        assertArrayEquals(new int[] {1, 'a', 'b', 2}, documents.get(0).ids());
+        assertArrayEquals(new int[] {1, 'a', 'b', 2}, documents.get(1).ids());
+        assertArrayEquals(new int[] {1, 'a', 'b', 2, 2}, documents.get(2).ids());
+        assertEquals(1, documents.get(2).targetCount());
     }
 
     @Test
@@ -126,6 +182,7 @@ class DataSetTest {
             quoteCharacter = '\0',
             value = {
                 "{\"text\": \"a\"}~{\"text\": | line 2: not valid JSON",
+                "{\"text\": \"a\" | line 1: not valid JSON: Unexpected end-of-input: expected close marker for Object",
                 "{\"text\": \"a\"}~[1] | line 2: expected an object",
                 "{\"texts\": \"a\"} | found the fields [texts]",
                 "{\"text\": 5} | \"text\" should be a string, found NUMBER",
@@ -144,6 +201,7 @@ class DataSetTest {
         DataException e = assertThrows(DataException.class, () -> read(file, 100));
         assertTrue(e.getMessage().contains(expected), e.getMessage());
         assertTrue(e.getMessage().contains("bad.jsonl"), e.getMessage());
+        assertFalse(e.getMessage().contains("Source"), e.getMessage());
     }
 
     @Test
