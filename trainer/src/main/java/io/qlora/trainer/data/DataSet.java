@@ -99,7 +99,15 @@ public record DataSet(List<Document> documents, int cut, List<String> dropped) {
         }
     }
 
-    private static Document encode(Row row, Encoding encoding, boolean completionOnly) {
+    private static Document encode(Row row, Encoding encoding, boolean completionOnly) throws DataException {
+        try {
+            return document(row, encoding, completionOnly);
+        } catch (IllegalArgumentException e) {
+            throw new DataException(row.where() + ": " + e.getMessage());
+        }
+    }
+
+    private static Document document(Row row, Encoding encoding, boolean completionOnly) {
         int[] prompt;
         int[] words;
         switch (row.content()) {

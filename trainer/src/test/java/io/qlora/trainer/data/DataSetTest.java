@@ -174,6 +174,9 @@ class DataSetTest {
                 1, read(file("a.jsonl", "\uFEFF{\"text\": \"abc\"}\r\n"), 100).size());
         assertEquals(
                 1, read(file("b.json", "\uFEFF [{\"text\": \"abc\"}]"), 100).size());
+        assertArrayEquals(
+                new int[] {1, 'a', 'b', 2},
+                read(file("c.txt", "\uFEFFab"), 100).documents().getFirst().ids());
     }
 
     @ParameterizedTest
@@ -183,6 +186,7 @@ class DataSetTest {
             value = {
                 "{\"text\": \"a\"}~{\"text\": | line 2: not valid JSON",
                 "{\"text\": \"a\" | line 1: not valid JSON: Unexpected end-of-input: expected close marker for Object",
+                "{~ \"text\": \"a\"~} | expected one whole object on each line, or an array of objects in brackets",
                 "{\"text\": \"a\"}~[1] | line 2: expected an object",
                 "{\"texts\": \"a\"} | found the fields [texts]",
                 "{\"text\": 5} | \"text\" should be a string, found NUMBER",
@@ -202,6 +206,29 @@ class DataSetTest {
         assertTrue(e.getMessage().contains(expected), e.getMessage());
         assertTrue(e.getMessage().contains("bad.jsonl"), e.getMessage());
         assertFalse(e.getMessage().contains("Source"), e.getMessage());
+    }
+
+    @Test
+    void aTextThatTheModelHasNoIdsForIsNamed() throws IOException {
+        Encoding none = new Encoding() {
+            @Override
+            public int[] encode(String text) {
+                throw new IllegalArgumentException("the text has <pad>");
+            }
+
+            @Override
+            public int bos() {
+                return 1;
+            }
+
+            @Override
+            public int eos() {
+                return 2;
+            }
+        };
+        Path file = file("a.jsonl", "\n{\"text\": \"<pad>\"}");
+        DataException e = assertThrows(DataException.class, () -> DataSet.read(List.of(file), none, 100, true));
+        assertEquals(file + ", line 2: the text has <pad>", e.getMessage());
     }
 
     @Test
