@@ -27,19 +27,15 @@ public final class LlamaTokenizer implements AutoCloseable {
     private static final String OFFLINE = "ai.djl.offline";
 
     private final HuggingFaceTokenizer tokenizer;
-    private final int vocabularySize;
+    private final int rows; // of the embedding
     private final OptionalInt bosId;
     private final OptionalInt eosId;
     private final Set<Integer> stopIds;
 
     private LlamaTokenizer(
-            HuggingFaceTokenizer tokenizer,
-            int vocabularySize,
-            OptionalInt bosId,
-            OptionalInt eosId,
-            Set<Integer> stopIds) {
+            HuggingFaceTokenizer tokenizer, int rows, OptionalInt bosId, OptionalInt eosId, Set<Integer> stopIds) {
         this.tokenizer = tokenizer;
-        this.vocabularySize = vocabularySize;
+        this.rows = rows;
         this.bosId = bosId;
         this.eosId = eosId;
         this.stopIds = stopIds;
@@ -68,7 +64,7 @@ public final class LlamaTokenizer implements AutoCloseable {
         Set<Integer> stops = special.stopIds(eos);
         HuggingFaceTokenizer tokenizer = open(json);
         try {
-            return new LlamaTokenizer(tokenizer, vocabulary.size(), before(tokenizer, json.file()), eos, stops);
+            return new LlamaTokenizer(tokenizer, config.vocabSize(), before(tokenizer, json.file()), eos, stops);
         } catch (IOException | RuntimeException e) {
             tokenizer.close();
             throw e;
@@ -129,9 +125,20 @@ public final class LlamaTokenizer implements AutoCloseable {
         }
     }
 
-    /** The ids of a text, without tokens that begin or end a document. */
+    /**
+     * The ids of a text, without tokens that begin or end a document.
+     *
+     * @throws IllegalArgumentException if it has a token that was added to the tokenizer and that the model has no row for
+     */
     public int[] encode(String text) {
         long[] ids = tokenizer.encode(text, false, false).getIds();
+        for (long id : ids) {
+            if (id >= rows) {
+                throw new IllegalArgumentException("the text has the token " + tokenizer.decode(new long[] {id}, false)
+                        + ", whose id is " + id + ", but the model's embedding has " + rows
+                        + " rows (vocab_size): leave it out, or take a model that has it");
+            }
+        }
         return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
     }
 
@@ -162,11 +169,6 @@ public final class LlamaTokenizer implements AutoCloseable {
     /** The ids at which generation is to stop. */
     public Set<Integer> stopIds() {
         return stopIds;
-    }
-
-    /** The largest id plus one; at most the model's {@link LlamaConfig#vocabSize}. */
-    public int vocabularySize() {
-        return vocabularySize;
     }
 
     @Override

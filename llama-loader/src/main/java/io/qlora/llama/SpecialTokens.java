@@ -81,7 +81,7 @@ final class SpecialTokens {
         return id;
     }
 
-    private static OptionalInt id(Named named, TokenizerVocabulary vocabulary) throws MalformedFileException {
+    private OptionalInt id(Named named, TokenizerVocabulary vocabulary) throws MalformedFileException {
         if (named.token.isEmpty()) {
             return OptionalInt.empty();
         }
@@ -89,6 +89,12 @@ final class SpecialTokens {
         if (id == null) {
             throw new MalformedFileException(
                     named.file, "token " + named.token.get() + " should be in " + LlamaTokenizer.FILE + ", found none");
+        }
+        if (id >= config.vocabSize()) {
+            throw new MalformedFileException(
+                    named.file,
+                    "token " + named.token.get() + " should have an id below vocab_size, " + config.vocabSize()
+                            + ", found " + id + ": take the tokenizer that belongs to the model");
         }
         return OptionalInt.of(id);
     }

@@ -15,10 +15,10 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * What {@code tokenizer.json} says about ids, which its library does not tell: the largest, and those of a few tokens. Read
+ * What {@code tokenizer.json} says about ids, which its library does not tell: the vocabulary's largest, and those of a few tokens. Read
  * as a stream, since the file has hundreds of thousands of entries.
  *
- * @param size the largest id plus one
+ * @param size the largest id plus one, but for tokens that are added to the vocabulary
  * @param largest the token that has it
  * @param ids of the tokens that were asked for, as far as there are any
  */
@@ -90,7 +90,10 @@ record TokenizerVocabulary(int size, String largest, Map<String, Integer> ids) {
                         default -> parser.skipChildren();
                     }
                 }
-                add(content, id);
+                // Not the vocabulary's: one that is added beyond the model's rows is no harm until it is used.
+                if (wanted.contains(content)) {
+                    ids.put(content, id);
+                }
             }
         }
 

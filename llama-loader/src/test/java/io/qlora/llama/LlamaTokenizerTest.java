@@ -217,7 +217,22 @@ class LlamaTokenizerTest {
             assertEquals(OptionalInt.of(384), tokenizer.eosId());
             assertEquals("lamp", tokenizer.decode(ids));
         }
-        assertRefused(directory, "tokenizer.json", "384 rows (vocab_size), found 384 for \"<|im_end|>\"");
+        assertRefused(
+                directory, "tokenizer_config.json", "<|im_end|> should have an id below vocab_size, 384, found 384");
+    }
+
+    @Test
+    void aTokenThatIsAddedBeyondTheEmbeddingIsRefusedWhereATextHasIt() throws IOException {
+        Path directory = with(Map.of(
+                "tokenizer_config.json",
+                "{'pad_token': '<pad>', 'added_tokens_decoder': {'384': {'content': '<pad>', 'special': true}}}"));
+        try (LlamaTokenizer tokenizer = load(directory)) {
+            assertEquals("lamp", tokenizer.decode(tokenizer.encode("lamp")));
+            IllegalArgumentException e =
+                    assertThrows(IllegalArgumentException.class, () -> tokenizer.encode("lamp<pad>"));
+            assertTrue(e.getMessage().contains("<pad>, whose id is 384"), e.getMessage());
+            assertTrue(e.getMessage().contains("384 rows (vocab_size)"), e.getMessage());
+        }
     }
 
     /** A little SentencePiece tokenizer, as a Llama 2 has it; expected ids are those of transformers 5.18. */
@@ -345,7 +360,7 @@ class LlamaTokenizerTest {
                 {"added_tokens": [{"id": 9, "content": "<s>", "special": true}], "decoder": {"vocab": {"x": 99}},
                  "model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": [["a", "b"]]}}""");
         assertEquals(
-                new TokenizerVocabulary(10, "<s>", Map.of("<s>", 9, "b", 1)),
+                new TokenizerVocabulary(2, "b", Map.of("<s>", 9, "b", 1)),
                 TokenizerVocabulary.read(TokenizerJson.asIs(file), wanted));
         Files.writeString(file, """
                 {"model": {"type": "Unigram", "vocab": [["a", -1.5], ["b", -2], ["c", 0]]}}""");
