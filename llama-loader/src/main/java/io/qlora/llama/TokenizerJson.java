@@ -27,7 +27,7 @@ import java.util.TreeMap;
  * {@code tokenizer.json} as transformers 5 uses it, which is not always as it is written:
  *
  * <ul>
- *   <li>Where {@code tokenizer_config.json} names the class {@code LlamaTokenizer}, vocabulary, merges and template are the
+ *   <li>Where {@code tokenizer_config.json} names the class {@code LlamaTokenizer} or CodeLlama's, vocabulary, merges and template are the
  *       file's, the rest is the class's: the file of a Llama 2 puts ▁ before every stretch of text between two special
  *       tokens, the class before the first alone ({@code legacy} false) and never a second one before a space.
  *   <li>Tokens that only {@code added_tokens_decoder} of {@code tokenizer_config.json} has are added.
@@ -72,7 +72,7 @@ final class TokenizerJson {
             return asIs(file);
         }
         ObjectNode settings = JsonFiles.readObject(config);
-        boolean named = settings.path("tokenizer_class").asText().matches("LlamaTokenizer(Fast)?");
+        boolean named = settings.path("tokenizer_class").asText().matches("(Code)?LlamaTokenizer(Fast)?");
         JsonNode tokens = settings.path("added_tokens_decoder");
         if (!named && tokens.isEmpty()) {
             return asIs(file);
@@ -127,10 +127,11 @@ final class TokenizerJson {
         }
     }
 
-    // transformers' LlamaTokenizer.__init__
+    // transformers' LlamaTokenizer.__init__, or CodeLlamaTokenizer's
     private static ObjectNode rebuilt(ObjectNode settings) {
+        boolean code = settings.path("tokenizer_class").asText().startsWith("Code");
         boolean prefix = settings.path("add_prefix_space").asBoolean(true);
-        boolean legacy = settings.path("legacy").asBoolean(false);
+        boolean legacy = !code && settings.path("legacy").asBoolean(false);
         String scheme = legacy ? "always" : "first";
         ObjectNode replaced = JsonNodeFactory.instance.objectNode();
         replaced.putNull("normalizer");
@@ -146,7 +147,7 @@ final class TokenizerJson {
         space.put("content", " ");
         decoders.addObject().put("type", "ByteFallback");
         decoders.addObject().put("type", "Fuse");
-        if (prefix) {
+        if (prefix || code) {
             decoders.addObject()
                     .put("type", "Strip")
                     .put("content", " ")

@@ -267,6 +267,7 @@ class LlamaTokenizerTest {
                 "'tokenizer_class': 'LlamaTokenizer', 'legacy': null   | 8 | 8   | 8,2,7   | 4,7",
                 "'tokenizer_class': 'LlamaTokenizer', 'legacy': true   | 8 | 8   | 8,2,8   | 4,7",
                 "'tokenizer_class': 'LlamaTokenizer', 'add_prefix_space': false | 7 | 8 | 7,2,7 | 4,7",
+                "'tokenizer_class': 'CodeLlamaTokenizer', 'legacy': true | 8 | 8 | 8,2,7   | 4,7",
                 "'tokenizer_class': 'PreTrainedTokenizerFast'          | 8 | 4,7 | 8,2,8   | 4,8",
                 "'legacy': false                                       | 8 | 4,7 | 8,2,8   | 4,8",
             })

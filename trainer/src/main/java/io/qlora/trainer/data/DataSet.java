@@ -2,7 +2,6 @@ package io.qlora.trainer.data;
 
 import io.qlora.llama.LlamaConfig;
 import java.io.IOException;
-import java.lang.System.Logger.Level;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.security.MessageDigest;
@@ -14,9 +13,10 @@ import java.util.List;
 import java.util.Locale;
 
 /**
- * Tokenised records, as TRL's supervised trainer has them. A document is BOS + text + EOS, BOS where the tokenizer puts one,
- * EOS unless it is there already. A prompt and its completion are one text, and tokenised as one; learnt are all tokens of a
- * text, and of a prompt with its completion those behind as many as the prompt has alone, and EOS.
+ * Tokenised records. A document is BOS + text + EOS, or BOS + prompt + completion + EOS with prompt and completion
+ * tokenised apart, so that a prompt has the ids that it has alone, when the model is asked; learnt are all tokens of a text,
+ * and of a completion the completion and EOS. BOS is there where the tokenizer puts one, and EOS once, if the text ends with
+ * it already.
  *
  * @param documents what there is to train on, in the files' order
  * @param cut how many documents were longer than allowed and lost their end
@@ -109,24 +109,24 @@ public record DataSet(List<Document> documents, int cut, List<String> dropped) {
 
     private static Document document(Row row, Encoding encoding, boolean completionOnly) {
         int[] prompt;
-        int[] words;
+        int[] learnt;
         switch (row.content()) {
             case Row.Text text -> {
                 prompt = new int[0];
-                words = encoding.encode(text.text());
+                learnt = encoding.encode(text.text());
             }
             case Row.Completion completion -> {
                 prompt = encoding.encode(completion.prompt());
-                words = encoding.encode(completion.prompt() + completion.completion());
-                warnOfSharedTokens(row, prompt, words);
+                learnt = encoding.encode(completion.completion());
             }
         }
         int bos = encoding.bos() >= 0 ? 1 : 0;
-        boolean ended = words.length > prompt.length && words[words.length - 1] == encoding.eos();
+        boolean ended = learnt.length > 0 && learnt[learnt.length - 1] == encoding.eos();
         int eos = encoding.eos() >= 0 && !ended ? 1 : 0;
         int start = bos + prompt.length;
-        int[] ids = new int[bos + words.length + eos];
-        System.arraycopy(words, 0, ids, bos, words.length);
+        int[] ids = new int[start + learnt.length + eos];
+        System.arraycopy(prompt, 0, ids, bos, prompt.length);
+        System.arraycopy(learnt, 0, ids, start, learnt.length);
         if (bos == 1) {
             ids[0] = encoding.bos();
         }
@@ -140,18 +140,6 @@ public record DataSet(List<Document> documents, int cut, List<String> dropped) {
         int first = completionOnly ? start : 1;
         Arrays.fill(targets, Math.min(Math.max(1, first), ids.length), ids.length, true);
         return new Document(ids, targets);
-    }
-
-    // The model will be asked with the prompt alone, whose tokens are then other ones than it learnt.
-    private static void warnOfSharedTokens(Row row, int[] prompt, int[] words) {
-        if (!Arrays.equals(prompt, 0, prompt.length, words, 0, Math.min(prompt.length, words.length))) {
-            System.getLogger("io.qlora.trainer")
-                    .log(
-                            Level.WARNING,
-                            "{0}: where prompt and completion meet, they share a token, which counts as the prompt''s: end"
-                                    + " prompts with a line break, or begin completions with the space between them",
-                            row.file());
-        }
     }
 
     private static Document truncate(Document document, int maxLength) {

@@ -10,7 +10,6 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -54,48 +53,6 @@ class DataSetTest {
         Document document = data.documents().getFirst();
         assertArrayEquals(new int[] {1, 'a', 'b', 'c', 'd', 2}, document.ids());
         assertArrayEquals(new boolean[] {false, false, false, true, true, true}, document.targets());
-    }
-
-    /** A character is its own id, but a space and the one after it are one token, 1000 more than that character. */
-    private static final Encoding SPACED = new Encoding() {
-        @Override
-        public int[] encode(String text) {
-            return Pattern.compile(" ?(.)", Pattern.DOTALL)
-                    .matcher(text)
-                    .results()
-                    .mapToInt(result ->
-                            result.group(1).charAt(0) + (result.group().length() > 1 ? 1000 : 0))
-                    .toArray();
-        }
-
-        @Override
-        public int bos() {
-            return -1;
-        }
-
-        @Override
-        public int eos() {
-            return 2;
-        }
-    };
-
-    // As TRL has it: the completion's tokens are those it has behind its prompt.
-    @Test
-    void aPromptAndItsCompletionAreTokenisedAsOneText() throws IOException {
-        Path file = file(
-                "a.jsonl",
-                "{\"prompt\": \"ab\", \"completion\": \" cd\"}\n{\"prompt\": \"ab \", \"completion\": \"cd\"}\n");
-        List<Document> documents =
-                DataSet.read(List.of(file), SPACED, 100, true).documents();
-        assertArrayEquals(
-                new int[] {'a', 'b', 1000 + 'c', 'd', 2}, documents.get(0).ids());
-        assertArrayEquals(
-                new boolean[] {false, false, true, true, true}, documents.get(0).targets());
-        assertArrayEquals(
-                new int[] {'a', 'b', 1000 + 'c', 'd', 2}, documents.get(1).ids());
-        assertArrayEquals(
-                new boolean[] {false, false, false, true, true},
-                documents.get(1).targets());
     }
 
     @Test
