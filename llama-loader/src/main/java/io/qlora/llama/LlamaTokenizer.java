@@ -13,8 +13,8 @@ import java.util.OptionalInt;
 import java.util.Set;
 
 /**
- * A model's {@code tokenizer.json}, used as transformers uses it and run by Hugging Face's own implementation: the native library of
- * {@code ai.djl.huggingface:tokenizers}. That is unpacked once, at first use, to {@code ~/.djl.ai} (or where the environment
+ * A model's {@code tokenizer.json}, used as transformers uses it and run by Hugging Face's own implementation: the native
+ * library of {@code ai.djl.huggingface:tokenizers}. That is unpacked once, at first use, to {@code ~/.djl.ai} (or where the environment
  * variable or system property {@code DJL_CACHE_DIR} says, or to the temporary directory, where the home cannot be written);
  * nothing else is read or written, and the network is not used: the system property {@code ai.djl.offline} is set, unless
  * it already is. Safe for use by several threads.

@@ -27,13 +27,13 @@ import java.util.TreeMap;
  * {@code tokenizer.json} as transformers 5 uses it, which is not always as it is written:
  *
  * <ul>
- *   <li>Where {@code tokenizer_config.json} names the class {@code LlamaTokenizer} or CodeLlama's, vocabulary, merges and template are the
- *       file's, the rest is the class's: the file of a Llama 2 puts ▁ before every stretch of text between two special
- *       tokens, the class before the first alone ({@code legacy} false) and never a second one before a space.
+ *   <li>Where {@code tokenizer_config.json} names the class {@code LlamaTokenizer} or CodeLlama's, vocabulary, merges and
+ *       template are the file's, the rest is the class's: the file of a Llama 2 puts ▁ before every stretch of text between
+ *       two special tokens, the class before the first alone ({@code legacy} false) and never a second one before a space.
  *   <li>Tokens that only {@code added_tokens_decoder} of {@code tokenizer_config.json} has are added.
  * </ul>
  *
- * What needs neither is passed on as it is. A file of bytes instead of ▁ is so too, whatever class is named: that class cannot
+ * What needs neither is passed on as it is. So is a file of bytes instead of ▁, whatever class is named: that class cannot
  * read it.
  */
 final class TokenizerJson {

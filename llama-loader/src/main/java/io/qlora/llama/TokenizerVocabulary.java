@@ -15,8 +15,8 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * What {@code tokenizer.json} says about ids, which its library does not tell: the vocabulary's largest, and those of a few tokens. Read
- * as a stream, since the file has hundreds of thousands of entries.
+ * What {@code tokenizer.json} says about ids, which its library does not tell: the vocabulary's largest, and those of a few
+ * tokens. Read as a stream, since the file has hundreds of thousands of entries.
  *
  * @param size the largest id plus one, but for tokens that are added to the vocabulary
  * @param largest the token that has it
