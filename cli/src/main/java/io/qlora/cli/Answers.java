@@ -22,7 +22,7 @@ final class Answers implements AutoCloseable {
         this.generator = new Generator(model, maxTokens);
     }
 
-    /** The ids that a prompt is given to the model as: BOS, where the model has one, and the text's. */
+    /** The ids that a prompt is given to the model as: BOS, where the tokenizer puts one, and the text's. */
     static int[] prompt(LlamaTokenizer tokenizer, String text) {
         int[] words = tokenizer.encode(text);
         if (tokenizer.bosId().isEmpty()) {
@@ -37,8 +37,10 @@ final class Answers implements AutoCloseable {
     /** The most likely completion, as text. */
     String greedy(String prompt, int maxNewTokens) {
         int[] ids = prompt(tokenizer, prompt);
-        GenerationOptions options =
-                GenerationOptions.builder().maxNewTokens(maxNewTokens).build();
+        GenerationOptions options = GenerationOptions.builder()
+                .maxNewTokens(maxNewTokens)
+                .stopIds(tokenizer.stopIds())
+                .build();
         TextStream text = tokenizer.stream(ids);
         StringBuilder completion = new StringBuilder();
         generator.generate(ids, options, id -> {

@@ -131,6 +131,20 @@ final class BpeTrainer {
         return Arrays.asList(characters);
     }
 
+    /** A template that begins a text with this token, of id 0, as the model has learnt them. */
+    private static void beginWith(String token, ObjectNode template) {
+        template.put("type", "TemplateProcessing");
+        ArrayNode single = template.putArray("single");
+        single.addObject().putObject("SpecialToken").put("id", token).put("type_id", 0);
+        single.addObject().putObject("Sequence").put("id", "A").put("type_id", 0);
+        ArrayNode pair = template.putArray("pair");
+        pair.addObject().putObject("Sequence").put("id", "A").put("type_id", 0);
+        pair.addObject().putObject("Sequence").put("id", "B").put("type_id", 1);
+        ObjectNode special = template.putObject("special_tokens").putObject(token);
+        special.put("id", token).putArray("ids").add(0);
+        special.putArray("tokens").add(token);
+    }
+
     private static ObjectNode json(List<String> vocabulary, List<Pair> merges) {
         ObjectNode root = new JsonMapper().createObjectNode();
         root.put("version", "1.0");
@@ -149,7 +163,7 @@ final class BpeTrainer {
                 .put("add_prefix_space", false)
                 .put("trim_offsets", true)
                 .put("use_regex", true);
-        root.putNull("post_processor");
+        beginWith(vocabulary.getFirst(), root.putObject("post_processor"));
         root.putObject("decoder")
                 .put("type", "ByteLevel")
                 .put("add_prefix_space", true)

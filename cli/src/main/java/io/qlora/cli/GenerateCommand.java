@@ -66,7 +66,7 @@ final class GenerateCommand implements Callable<Integer> {
             try (LlamaModel llama = LlamaModel.load(model.directory(), model.load(), opened);
                     ModelMemory memory = new ModelMemory(opened)) {
                 adapter.attach(llama, memory);
-                generate(llama, tokenizer, ids, options);
+                generate(llama, tokenizer, ids, options.withStopIds(tokenizer.stopIds()));
             } catch (ArithmeticException e) {
                 throw new IllegalStateException(
                         model.directory() + ": " + e.getMessage()

@@ -71,7 +71,10 @@ final class Reporter implements TrainingListener, AutoCloseable {
 
     /** Says what a data set holds, and what of the files it does not. */
     void announce(DataSet data, String label, String purpose) {
-        line("%s %,d documents%s, %,d tokens, %,d targets", label, data.size(), purpose, data.tokens(), data.targets());
+        String documents = data.size() == 1 ? "document" : "documents";
+        line(
+                "%s %,d %s%s, %,d tokens, %,d targets",
+                label, data.size(), documents, purpose, data.tokens(), data.targets());
         if (data.cut() > 0) {
             line("         %,d of them cut to the maximal length", data.cut());
         }

@@ -120,6 +120,9 @@ final class TrainingSession implements TrainingListener {
                     plan.offloaded() > 0 ? "activations " + Reporter.bytes(plan.offloaded()) + ", " : "",
                     Reporter.bytes(plan.jvm()));
         }
+        if (options.training().learningRate() == 0) {
+            reporter.line("         with --learning-rate 0 nothing is learnt: the adapter stays as it begins");
+        }
         if (!plan.fits()) {
             throw new IllegalStateException("this run needs " + Reporter.bytes(plan.total()) + " of "
                     + (plan.onCard() ? plan.device() + "'s memory, " : "memory, ")

@@ -98,6 +98,23 @@ class JsonOutputTest {
     }
 
     @Test
+    void generationEndsAtTheIdsOfTheGenerationConfig(@TempDir Path folder) throws IOException {
+        Path model = TinyModel.copyTo(folder.resolve("model"));
+        JsonNode ids = generated(model);
+        TinyModel.edit(
+                model.resolve("generation_config.json"),
+                config -> config.putArray("eos_token_id").add(1).add(ids.get(2).asInt()));
+        JsonNode ended = generated(model);
+        assertTrue(ended.size() <= 2 && ids.get(0).equals(ended.get(0)), ids + " and " + ended);
+    }
+
+    private static JsonNode generated(Path model) throws IOException {
+        return Cli.run("generate", "--model", model, "--prompt", "Say", "--max-new-tokens", 6, "--json")
+                .json()
+                .get("ids");
+    }
+
+    @Test
     void inspect() throws IOException {
         JsonNode model =
                 Cli.run("inspect", TinyModel.DIRECTORY, "--json", "--tensors").json();

@@ -47,6 +47,27 @@ class TrainCommandTest {
     }
 
     @Test
+    void aRateOfZeroIsSaidToLearnNothing() {
+        for (String rate : List.of("0", "1e-4")) {
+            Cli.Result result = Cli.run(
+                    "train",
+                    "--model",
+                    TinyModel.DIRECTORY,
+                    "--data",
+                    data,
+                    "--output",
+                    folder.resolve(rate),
+                    "--max-steps",
+                    1,
+                    "--learning-rate",
+                    rate);
+            assertEquals(0, result.status(), result.err());
+            boolean said = (result.out() + result.err()).contains("with --learning-rate 0 nothing is learnt");
+            assertEquals(rate.equals("0"), said, result.err());
+        }
+    }
+
+    @Test
     void theLastCheckpointIsResumedWithoutBeingNamed() throws IOException {
         Path whole = folder.resolve("whole");
         train(whole, "--max-steps", 4, "--save-steps", 2);

@@ -34,6 +34,11 @@ public record GenerationOptions(
         }
     }
 
+    /** The same, but ended by these ids. */
+    public GenerationOptions withStopIds(Set<Integer> ids) {
+        return new GenerationOptions(maxNewTokens, temperature, topK, topP, seed, ids);
+    }
+
     /** A builder that has the defaults. */
     public static Builder builder() {
         return new Builder();

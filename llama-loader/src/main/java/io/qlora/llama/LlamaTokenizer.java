@@ -6,7 +6,6 @@ import io.qlora.engine.files.FileErrors;
 import io.qlora.engine.safetensors.MalformedFileException;
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Map;
@@ -14,8 +13,8 @@ import java.util.OptionalInt;
 import java.util.Set;
 
 /**
- * A model's {@code tokenizer.json}, run by Hugging Face's own implementation: the native library of
- * {@code ai.djl.huggingface:tokenizers}. That is unpacked once, at first use, to {@code ~/.djl.ai} (or where the environment
+ * A model's {@code tokenizer.json}, used as transformers uses it and run by Hugging Face's own implementation: the native
+ * library of {@code ai.djl.huggingface:tokenizers}. That is unpacked once, at first use, to {@code ~/.djl.ai} (or where the environment
  * variable or system property {@code DJL_CACHE_DIR} says, or to the temporary directory, where the home cannot be written);
  * nothing else is read or written, and the network is not used: the system property {@code ai.djl.offline} is set, unless
  * it already is. Safe for use by several threads.
@@ -28,12 +27,15 @@ public final class LlamaTokenizer implements AutoCloseable {
     private static final String OFFLINE = "ai.djl.offline";
 
     private final HuggingFaceTokenizer tokenizer;
+    private final int rows; // of the embedding
     private final OptionalInt bosId;
     private final OptionalInt eosId;
     private final Set<Integer> stopIds;
 
-    private LlamaTokenizer(HuggingFaceTokenizer tokenizer, OptionalInt bosId, OptionalInt eosId, Set<Integer> stopIds) {
+    private LlamaTokenizer(
+            HuggingFaceTokenizer tokenizer, int rows, OptionalInt bosId, OptionalInt eosId, Set<Integer> stopIds) {
         this.tokenizer = tokenizer;
+        this.rows = rows;
         this.bosId = bosId;
         this.eosId = eosId;
         this.stopIds = stopIds;
@@ -48,27 +50,50 @@ public final class LlamaTokenizer implements AutoCloseable {
      */
     public static LlamaTokenizer load(Path directory, LlamaConfig config) throws IOException {
         FileErrors.requireDirectory(directory);
-        Path file = directory.resolve(FILE);
+        TokenizerJson json = TokenizerJson.read(directory);
         SpecialTokens special = SpecialTokens.read(directory, config);
-        TokenizerVocabulary vocabulary = TokenizerVocabulary.read(file, special.tokens());
+        TokenizerVocabulary vocabulary = TokenizerVocabulary.read(json, special.tokens());
         if (vocabulary.size() > config.vocabSize()) {
             throw new MalformedFileException(
-                    file,
+                    json.file(),
                     "expected ids below the embedding's " + config.vocabSize() + " rows (vocab_size), found "
                             + (vocabulary.size() - 1) + " for \"" + vocabulary.largest()
                             + "\": take the tokenizer that belongs to the model");
         }
-        OptionalInt bos = special.bosId(vocabulary);
         OptionalInt eos = special.eosId(vocabulary);
         Set<Integer> stops = special.stopIds(eos);
-        return new LlamaTokenizer(open(file), bos, eos, stops);
+        HuggingFaceTokenizer tokenizer = open(json);
+        try {
+            return new LlamaTokenizer(tokenizer, config.vocabSize(), before(tokenizer, json.file()), eos, stops);
+        } catch (IOException | RuntimeException e) {
+            tokenizer.close();
+            throw e;
+        }
     }
 
-    private static HuggingFaceTokenizer open(Path file) throws IOException {
+    // As in transformers 5: what the template has, whatever bos_token and add_bos_token say.
+    private static OptionalInt before(HuggingFaceTokenizer tokenizer, Path file) throws MalformedFileException {
+        String text = "a";
+        long[] words = tokenizer.encode(text, false, false).getIds();
+        long[] whole = tokenizer.encode(text, true, false).getIds();
+        int first = 0;
+        while (first + words.length < whole.length
+                && !Arrays.equals(whole, first, first + words.length, words, 0, words.length)) {
+            first++;
+        }
+        if (first > 1) {
+            throw new MalformedFileException(
+                    file, "post_processor should put at most one token before a text, found " + first);
+        }
+        return first == 0 ? OptionalInt.empty() : OptionalInt.of(Math.toIntExact(whole[0]));
+    }
+
+    private static HuggingFaceTokenizer open(TokenizerJson json) throws IOException {
         requireLibrary();
+        Path file = json.file();
         // As a stream, since by path the library also applies what it finds in tokenizer_config.json, by rules of its
         // own.
-        try (InputStream stream = Files.newInputStream(file)) {
+        try (InputStream stream = json.open()) {
             return HuggingFaceTokenizer.newInstance(
                     stream, Map.of("addSpecialTokens", "false", "truncation", "false", "padding", "false"));
         } catch (IOException e) {
@@ -100,9 +125,20 @@ public final class LlamaTokenizer implements AutoCloseable {
         }
     }
 
-    /** The ids of a text, without tokens that begin or end a document. */
+    /**
+     * The ids of a text, without tokens that begin or end a document.
+     *
+     * @throws IllegalArgumentException if it has a token that was added to the tokenizer and that the model has no row for
+     */
     public int[] encode(String text) {
         long[] ids = tokenizer.encode(text, false, false).getIds();
+        for (long id : ids) {
+            if (id >= rows) {
+                throw new IllegalArgumentException("the text has the token " + tokenizer.decode(new long[] {id}, false)
+                        + ", whose id is " + id + ", but the model's embedding has " + rows
+                        + " rows (vocab_size): leave it out, or take a model that has it");
+            }
+        }
         return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
     }
 
@@ -120,7 +156,7 @@ public final class LlamaTokenizer implements AutoCloseable {
         return new TextStream(this, context);
     }
 
-    /** The id that begins a document, if the model has one. */
+    /** The id that the tokenizer puts before a document, if it puts one. */
     public OptionalInt bosId() {
         return bosId;
     }

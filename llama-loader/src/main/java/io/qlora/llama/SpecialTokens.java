@@ -14,31 +14,29 @@ import java.util.Set;
 import java.util.TreeSet;
 
 /**
- * The tokens that begin and end a document. As in transformers, the tokenizer's own files come first
- * ({@code tokenizer_config.json}, then {@code special_tokens_map.json}); where they do not speak of a token,
- * {@code config.json} does.
+ * The token that ends a document, and those at which generation stops. As in transformers, the tokenizer's own files come
+ * first ({@code tokenizer_config.json}, then {@code special_tokens_map.json}); where they do not speak of it,
+ * {@code config.json} does. (What begins a document is the template's in {@code tokenizer.json} to say.)
  */
 final class SpecialTokens {
 
-    private static final List<String> FILES = List.of("tokenizer_config.json", "special_tokens_map.json");
+    private static final List<String> FILES = List.of(TokenizerJson.CONFIG, "special_tokens_map.json");
 
     /** What a tokenizer's file says about one of them: a token, or that there is none. */
     private record Named(Path file, Optional<String> token) {}
 
     private final LlamaConfig config;
     private final Path directory;
-    private final Optional<Named> bos;
     private final Optional<Named> eos;
 
-    private SpecialTokens(LlamaConfig config, Path directory, Optional<Named> bos, Optional<Named> eos) {
+    private SpecialTokens(LlamaConfig config, Path directory, Optional<Named> eos) {
         this.config = config;
         this.directory = directory;
-        this.bos = bos;
         this.eos = eos;
     }
 
     static SpecialTokens read(Path directory, LlamaConfig config) throws IOException {
-        return new SpecialTokens(config, directory, named(directory, "bos_token"), named(directory, "eos_token"));
+        return new SpecialTokens(config, directory, named(directory, "eos_token"));
     }
 
     private static Optional<Named> named(Path directory, String name) throws IOException {
@@ -61,17 +59,11 @@ final class SpecialTokens {
     /** The tokens whose ids are needed. */
     Set<String> tokens() {
         Set<String> tokens = new TreeSet<>();
-        bos.flatMap(Named::token).ifPresent(tokens::add);
         eos.flatMap(Named::token).ifPresent(tokens::add);
         return tokens;
     }
 
-    /** The id that begins a document. */
-    OptionalInt bosId(TokenizerVocabulary vocabulary) throws MalformedFileException {
-        return bos.isPresent() ? id(bos.get(), vocabulary) : fromConfig("bos_token_id", config.bosTokenId());
-    }
-
-    /** The id that ends one. */
+    /** The id that ends a document. */
     OptionalInt eosId(TokenizerVocabulary vocabulary) throws MalformedFileException {
         if (eos.isPresent()) {
             return id(eos.get(), vocabulary);
@@ -89,7 +81,7 @@ final class SpecialTokens {
         return id;
     }
 
-    private static OptionalInt id(Named named, TokenizerVocabulary vocabulary) throws MalformedFileException {
+    private OptionalInt id(Named named, TokenizerVocabulary vocabulary) throws MalformedFileException {
         if (named.token.isEmpty()) {
             return OptionalInt.empty();
         }
@@ -97,6 +89,12 @@ final class SpecialTokens {
         if (id == null) {
             throw new MalformedFileException(
                     named.file, "token " + named.token.get() + " should be in " + LlamaTokenizer.FILE + ", found none");
+        }
+        if (id >= config.vocabSize()) {
+            throw new MalformedFileException(
+                    named.file,
+                    "token " + named.token.get() + " should have an id below vocab_size, " + config.vocabSize()
+                            + ", found " + id + ": take the tokenizer that belongs to the model");
         }
         return OptionalInt.of(id);
     }

@@ -5,34 +5,38 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import io.qlora.engine.files.FileErrors;
+import io.qlora.engine.safetensors.JsonFiles;
 import io.qlora.engine.safetensors.MalformedFileException;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Set;
 
 /**
- * What {@code tokenizer.json} says about ids, which its library does not tell: the largest, and those of a few tokens. Read
- * as a stream, since the file has hundreds of thousands of entries.
+ * What {@code tokenizer.json} says about ids, which its library does not tell: the vocabulary's largest, and those of a few
+ * tokens. Read as a stream, since the file has hundreds of thousands of entries.
  *
- * @param size the largest id plus one
+ * @param size the largest id plus one, but for tokens that are added to the vocabulary
  * @param largest the token that has it
  * @param ids of the tokens that were asked for, as far as there are any
  */
 record TokenizerVocabulary(int size, String largest, Map<String, Integer> ids) {
 
-    /** Reads {@code file}, looking for {@code wanted} tokens. */
-    static TokenizerVocabulary read(Path file, Set<String> wanted) throws IOException {
+    /** Reads a tokenizer, looking for {@code wanted} tokens. */
+    static TokenizerVocabulary read(TokenizerJson json, Set<String> wanted) throws IOException {
+        Path file = json.file();
         FileErrors.requireFile(file);
-        try (JsonParser parser = new JsonFactory().createParser(file.toFile())) {
+        try (InputStream stream = json.open();
+                JsonParser parser = new JsonFactory().createParser(stream)) {
             Scan scan = new Scan(file, parser, wanted);
             scan.file();
             return new TokenizerVocabulary(scan.largest + 1, scan.largestToken, scan.ids);
         } catch (JsonProcessingException e) {
             throw new MalformedFileException(
                     file,
-                    "expected JSON: " + e.getOriginalMessage() + " at line "
+                    "expected JSON: " + JsonFiles.reason(e) + " at line "
                             + e.getLocation().getLineNr() + ", column "
                             + e.getLocation().getColumnNr(),
                     e);
@@ -86,7 +90,10 @@ record TokenizerVocabulary(int size, String largest, Map<String, Integer> ids) {
                         default -> parser.skipChildren();
                     }
                 }
-                add(content, id);
+                // Not the vocabulary's: one that is added beyond the model's rows is no harm until it is used.
+                if (wanted.contains(content)) {
+                    ids.put(content, id);
+                }
             }
         }
 

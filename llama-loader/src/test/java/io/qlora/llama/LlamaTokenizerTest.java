@@ -6,6 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.qlora.engine.safetensors.MalformedFileException;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -15,9 +18,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.function.Consumer;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class LlamaTokenizerTest {
@@ -151,11 +157,137 @@ class LlamaTokenizerTest {
     }
 
     @Test
-    void whereTheyDoNotTheConfigDoes() throws IOException {
+    void whereTheyDoNotTheConfigSaysWhatEndsADocument() throws IOException {
         try (LlamaTokenizer tokenizer = load(with(Map.of("tokenizer_config.json", "{}")))) {
-            assertEquals(OptionalInt.of(5), tokenizer.bosId());
             assertEquals(OptionalInt.of(6), tokenizer.eosId());
         }
+    }
+
+    /** A copy whose tokenizer.json is changed. */
+    private Path withTokenizer(Consumer<ObjectNode> change, String config) throws IOException {
+        Path directory = with(Map.of("tokenizer_config.json", config));
+        Path file = directory.resolve("tokenizer.json");
+        ObjectNode json = (ObjectNode) new JsonMapper().readTree(file.toFile());
+        change.accept(json);
+        Files.writeString(file, json.toString());
+        return directory;
+    }
+
+    // transformers 5 goes by the template, too: neither bos_token nor add_bos_token nor the model's config matters.
+    @Test
+    void nothingBeginsADocumentThatTheTemplateDoesNotPutThere() throws IOException {
+        String config = "{'bos_token': '" + BEGIN + "', 'eos_token': '" + END + "', 'add_bos_token': true}";
+        Path without = withTokenizer(json -> json.putNull("post_processor"), config);
+        try (LlamaTokenizer tokenizer = load(without)) {
+            assertEquals(OptionalInt.empty(), tokenizer.bosId());
+            assertEquals(OptionalInt.of(1), tokenizer.eosId());
+        }
+        Path other = withTokenizer(
+                json -> ((ObjectNode) json.at("/post_processor/special_tokens/" + BEGIN))
+                        .putArray("ids")
+                        .add(3),
+                config.replace("true", "false"));
+        try (LlamaTokenizer tokenizer = load(other)) {
+            assertEquals(OptionalInt.of(3), tokenizer.bosId());
+        }
+    }
+
+    @Test
+    void aTemplateThatPutsMoreThanOneTokenBeforeATextIsRefused() throws IOException {
+        Path directory = withTokenizer(
+                json -> {
+                    ArrayNode single = (ArrayNode) json.at("/post_processor/single");
+                    single.insert(0, single.get(0).deepCopy());
+                },
+                "{}");
+        assertRefused(directory, "tokenizer.json", "at most one token before a text, found 2");
+    }
+
+    @Test
+    void tokensThatOnlyTheTokenizersConfigHasAreAdded() throws IOException {
+        Path directory = with(Map.of(
+                "tokenizer_config.json",
+                "{'eos_token': '<|im_end|>', 'added_tokens_decoder': {"
+                        + "'0': {'content': '" + BEGIN + "', 'special': true},"
+                        + "'384': {'content': '<|im_end|>', 'special': true}}}"));
+        LlamaConfig config = Models.small().vocabSize(385).build();
+        try (LlamaTokenizer tokenizer = LlamaTokenizer.load(directory, config)) {
+            int[] ids = tokenizer.encode("lamp<|im_end|>");
+            assertEquals(384, ids[ids.length - 1]);
+            assertEquals(OptionalInt.of(384), tokenizer.eosId());
+            assertEquals("lamp", tokenizer.decode(ids));
+        }
+        assertRefused(
+                directory, "tokenizer_config.json", "<|im_end|> should have an id below vocab_size, 384, found 384");
+    }
+
+    @Test
+    void aTokenThatIsAddedBeyondTheEmbeddingIsRefusedWhereATextHasIt() throws IOException {
+        Path directory = with(Map.of(
+                "tokenizer_config.json",
+                "{'pad_token': '<pad>', 'added_tokens_decoder': {'384': {'content': '<pad>', 'special': true}}}"));
+        try (LlamaTokenizer tokenizer = load(directory)) {
+            assertEquals("lamp", tokenizer.decode(tokenizer.encode("lamp")));
+            IllegalArgumentException e =
+                    assertThrows(IllegalArgumentException.class, () -> tokenizer.encode("lamp<pad>"));
+            assertTrue(e.getMessage().contains("<pad>, whose id is 384"), e.getMessage());
+            assertTrue(e.getMessage().contains("384 rows (vocab_size)"), e.getMessage());
+        }
+    }
+
+    /** A little SentencePiece tokenizer, as a Llama 2 has it; expected ids are those of transformers 5.18. */
+    private static final String PIECES = """
+            {"version": "1.0", "truncation": null, "padding": null,
+             "added_tokens": [
+               {"id": 1, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
+               {"id": 2, "content": "</s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+             "normalizer": {"type": "Sequence", "normalizers": [
+               {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+             "pre_tokenizer": null,
+             "post_processor": {"type": "TemplateProcessing",
+               "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+               "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+               "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}},
+             "decoder": {"type": "Sequence", "decoders": [
+               {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+               {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+             "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
+               "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
+               "vocab": {"<unk>": 0, "<s>": 1, "</s>": 2, "▁": 3, "▁▁": 4, "h": 5, "i": 6, "hi": 7, "▁hi": 8},
+               "merges": [["▁", "▁"], ["h", "i"], ["▁", "hi"]]}}
+            """;
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            quoteCharacter = '\0',
+            value = {
+                "'tokenizer_class': 'LlamaTokenizer', 'legacy': false  | 8 | 8   | 8,2,7   | 4,7",
+                "'tokenizer_class': 'LlamaTokenizerFast'               | 8 | 8   | 8,2,7   | 4,7",
+                "'tokenizer_class': 'LlamaTokenizer', 'legacy': null   | 8 | 8   | 8,2,7   | 4,7",
+                "'tokenizer_class': 'LlamaTokenizer', 'legacy': true   | 8 | 8   | 8,2,8   | 4,7",
+                "'tokenizer_class': 'LlamaTokenizer', 'add_prefix_space': false | 7 | 8 | 7,2,7 | 4,7",
+                "'tokenizer_class': 'CodeLlamaTokenizer', 'legacy': true | 8 | 8 | 8,2,7   | 4,7",
+                "'tokenizer_class': 'PreTrainedTokenizerFast'          | 8 | 4,7 | 8,2,8   | 4,8",
+                "'legacy': false                                       | 8 | 4,7 | 8,2,8   | 4,8",
+            })
+    void theClassOfALlama2DecidesWhatIsPutBeforeWords(
+            String settings, String word, String spaced, String ended, String twice) throws IOException {
+        Path directory = with(Map.of("tokenizer_config.json", "{" + settings + "}"));
+        Files.writeString(directory.resolve("tokenizer.json"), PIECES);
+        try (LlamaTokenizer tokenizer = load(directory)) {
+            assertEquals(OptionalInt.of(1), tokenizer.bosId());
+            assertEquals(word, ids(tokenizer, "hi"));
+            assertEquals(spaced, ids(tokenizer, " hi"));
+            assertEquals(ended, ids(tokenizer, "hi</s>hi"));
+            assertEquals(twice, ids(tokenizer, "  hi"));
+            assertEquals("", ids(tokenizer, ""));
+            assertEquals(settings.contains("add_prefix_space") ? " hi" : "hi", tokenizer.decode(8));
+        }
+    }
+
+    private static String ids(LlamaTokenizer tokenizer, String text) {
+        return Arrays.stream(tokenizer.encode(text)).mapToObj(Integer::toString).collect(Collectors.joining(","));
     }
 
     @Test
@@ -171,9 +303,9 @@ class LlamaTokenizerTest {
 
     @Test
     void aTokenThatIsNullThereIsNone() throws IOException {
-        Path directory = with(Map.of("tokenizer_config.json", "{'bos_token': null, 'eos_token': '" + END + "'}"));
+        Path directory = with(Map.of("tokenizer_config.json", "{'eos_token': null}"));
         try (LlamaTokenizer tokenizer = load(directory)) {
-            assertEquals(OptionalInt.empty(), tokenizer.bosId());
+            assertEquals(OptionalInt.empty(), tokenizer.eosId());
         }
     }
 
@@ -204,7 +336,9 @@ class LlamaTokenizerTest {
     void filesThatAreNoTokenizerAreNamed() throws IOException {
         Path missing = with(Map.of());
         Files.delete(missing.resolve("tokenizer.json"));
-        assertRefused(missing, "tokenizer.json", "no such file");
+        assertRefused(missing, "tokenizer.json", "no such file: get it from where the model is from");
+        Files.createFile(missing.resolve("tokenizer.model"));
+        assertRefused(missing, "tokenizer.json", "found tokenizer.model alone", "save_pretrained(\"" + missing + "\")");
         assertRefused(with(Map.of("tokenizer.json", "{'model': ")), "tokenizer.json", "JSON", "line 1");
         assertRefused(with(Map.of("tokenizer.json", "[]")), "tokenizer.json", "expected an object");
         assertRefused(with(Map.of("tokenizer.json", "{}")), "tokenizer.json", "a vocabulary");
@@ -214,7 +348,7 @@ class LlamaTokenizerTest {
                 with(Map.of("tokenizer.json", "{'model': {'type': 'Unheard', 'vocab': {'a': 0}}}")),
                 "tokenizer.json",
                 "cannot be used");
-        assertRefused(with(Map.of("tokenizer_config.json", "{'bos_token': 7}")), "tokenizer_config.json", "bos_token");
+        assertRefused(with(Map.of("tokenizer_config.json", "{'eos_token': 7}")), "tokenizer_config.json", "eos_token");
         assertRefused(
                 with(Map.of("tokenizer_config.json", "{'eos_token': '<eos>'}")), "tokenizer_config.json", "<eos>");
     }
@@ -227,9 +361,12 @@ class LlamaTokenizerTest {
                 {"added_tokens": [{"id": 9, "content": "<s>", "special": true}], "decoder": {"vocab": {"x": 99}},
                  "model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": [["a", "b"]]}}""");
         assertEquals(
-                new TokenizerVocabulary(10, "<s>", Map.of("<s>", 9, "b", 1)), TokenizerVocabulary.read(file, wanted));
+                new TokenizerVocabulary(2, "b", Map.of("<s>", 9, "b", 1)),
+                TokenizerVocabulary.read(TokenizerJson.asIs(file), wanted));
         Files.writeString(file, """
                 {"model": {"type": "Unigram", "vocab": [["a", -1.5], ["b", -2], ["c", 0]]}}""");
-        assertEquals(new TokenizerVocabulary(3, "c", Map.of("b", 1)), TokenizerVocabulary.read(file, wanted));
+        assertEquals(
+                new TokenizerVocabulary(3, "c", Map.of("b", 1)),
+                TokenizerVocabulary.read(TokenizerJson.asIs(file), wanted));
     }
 }

@@ -134,7 +134,7 @@ final class ConfigReader {
                     file,
                     key + " is " + JsonFiles.describe(value)
                             + ", which changes what the adapter computes and is not supported: only plain LoRA and rsLoRA"
-                            + " are");
+                            + " are; have PEFT merge it into its base, with merge_and_unload, and use that model");
         }
         warnings.add(file + ": " + key + " is " + JsonFiles.describe(value) + ", which is not supported and ignored");
     }

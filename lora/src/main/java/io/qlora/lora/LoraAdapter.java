@@ -68,10 +68,12 @@ public final class LoraAdapter {
      * @param linears all linears of the model
      * @param memory where to put it; it lives as long
      * @param seed a linear's A depends on this, its index and its shape alone
-     * @throws IllegalArgumentException if the configuration means none of the linears, naming what there is
+     * @throws IllegalArgumentException if the configuration means none of the linears, naming what there is, or the output
+     *     head or the embedding
      */
     public static LoraAdapter create(
             LoraConfig config, List<? extends AdaptableLinear> linears, ModelMemory memory, long seed) {
+        Targets.requireInside(config);
         LoraAdapter adapter = new LoraAdapter(config, Targets.of(config, linears), memory);
         for (String name : Targets.unmatched(config, linears)) {
             LOG.log(System.Logger.Level.WARNING, "target_modules: no linear of the model is called {0}", name);

@@ -55,6 +55,11 @@ public final class PeftFiles {
     static Targets targets(Path directory, LoraConfig config, List<? extends AdaptableLinear> linears)
             throws MalformedFileException {
         try {
+            Targets.requireInside(config);
+        } catch (IllegalArgumentException e) {
+            throw new MalformedFileException(directory.resolve(CONFIG), e.getMessage(), e);
+        }
+        try {
             return Targets.of(config, linears);
         } catch (IllegalArgumentException e) {
             throw new MalformedFileException(

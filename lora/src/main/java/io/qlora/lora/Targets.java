@@ -12,6 +12,8 @@ import java.util.stream.Collectors;
  */
 record Targets(List<? extends AdaptableLinear> linears, List<Integer> sites) {
 
+    private static final List<String> OUTSIDE = List.of("lm_head", "model.embed_tokens");
+
     /**
      * The linears that {@code config} means.
      *
@@ -32,6 +34,21 @@ record Targets(List<? extends AdaptableLinear> linears, List<Integer> sites) {
                                     : ", such as " + linears.getFirst().name()));
         }
         return new Targets(List.copyOf(linears), List.copyOf(sites));
+    }
+
+    /**
+     * Requires that the configuration means nothing that PEFT would adapt in a Llama, and this does not.
+     *
+     * @throws IllegalArgumentException naming it
+     */
+    static void requireInside(LoraConfig config) {
+        boolean all = config.targetModules() instanceof TargetModules.AllLinear;
+        for (String module : all ? List.<String>of() : OUTSIDE) {
+            if (config.targets(module)) {
+                throw new IllegalArgumentException(describe(config) + " should mean linears of the blocks alone, found "
+                        + module + " among them: the embedding and the output head are not adapted here");
+            }
+        }
     }
 
     private static String describe(LoraConfig config) {

@@ -198,7 +198,8 @@ class AdapterConfigFileTest {
         assertRefused(
                 "\"" + key + "\": " + value,
                 key + " is " + value
-                        + ", which changes what the adapter computes and is not supported: only plain LoRA and rsLoRA are");
+                        + ", which changes what the adapter computes and is not supported: only plain LoRA and rsLoRA are;"
+                        + " have PEFT merge it into its base, with merge_and_unload, and use that model");
     }
 
     @ParameterizedTest
@@ -272,7 +273,8 @@ class AdapterConfigFileTest {
         assertEquals(
                 GOLDEN.resolve("adapter-dora/adapter_config.json")
                         + ": use_dora is true, which changes what the adapter computes and is not supported: only plain"
-                        + " LoRA and rsLoRA are",
+                        + " LoRA and rsLoRA are; have PEFT merge it into its base, with merge_and_unload, and use that"
+                        + " model",
                 dora.getMessage());
     }
 

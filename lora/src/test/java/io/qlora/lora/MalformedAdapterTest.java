@@ -3,6 +3,7 @@ package io.qlora.lora;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
@@ -21,6 +22,8 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Adapters whose matrices are not what their configuration and the model ask for: each is refused in one sentence. */
 class MalformedAdapterTest {
@@ -120,6 +123,31 @@ class MalformedAdapterTest {
     void aTypeThatIsNoFloatIsNamed() throws IOException {
         write(new SafetensorsWriter().add(A, memory.zeros(DType.I32, 2, 6)).add(B, zeros(5, 2)));
         assertRefused(PeftFiles.WEIGHTS, "tensor " + A + ": its type should be F32, F16 or BF16, found I32 [2, 6]");
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            quoteCharacter = '`',
+            value = {
+                "[\"q_proj\", \"lm_head\"] ; [lm_head, q_proj] ; lm_head",
+                "[\"embed_tokens\", \"q_proj\"] ; [embed_tokens, q_proj] ; model.embed_tokens",
+                "\".*(q_proj|lm_head)\" ; expression ; lm_head"
+            })
+    void anAdapterOnTheHeadOrTheEmbeddingIsRefusedForThat(String targets, String described, String found)
+            throws IOException {
+        Files.writeString(
+                directory.resolve(PeftFiles.CONFIG), "{\"peft_type\": \"LORA\", \"target_modules\": " + targets + "}");
+        IOException e = assertThrows(MalformedFileException.class, () -> LoraAdapter.load(directory, linears, memory));
+        assertTrue(e.getMessage().contains(described), e.getMessage());
+        assertTrue(
+                e.getMessage()
+                        .endsWith("should mean linears of the blocks alone, found " + found
+                                + " among them: the embedding and the output head are not adapted here"),
+                e.getMessage());
+        LoraConfig config =
+                LoraConfig.builder().targetModules("q_proj", "lm_head").build();
+        assertThrows(IllegalArgumentException.class, () -> LoraAdapter.create(config, linears, memory, 1));
     }
 
     @Test

@@ -83,8 +83,7 @@ public final class JsonFiles {
             throw new MalformedFileException(
                     file, what + " should be JSON in UTF-8, found bytes that are not UTF-8", e);
         } catch (JsonProcessingException e) {
-            throw new MalformedFileException(
-                    file, what + " should be JSON: " + e.getOriginalMessage() + at(e.getLocation()), e);
+            throw new MalformedFileException(file, what + " should be JSON: " + reason(e) + at(e.getLocation()), e);
         }
     }
 
@@ -95,6 +94,11 @@ public final class JsonFiles {
 
     private static String at(JsonLocation location) {
         return location == null ? "" : " at line " + location.getLineNr() + ", column " + location.getColumnNr();
+    }
+
+    /** What is wrong with text that should be JSON, without the parser's remarks about itself. */
+    public static String reason(JsonProcessingException e) {
+        return e.getOriginalMessage().replaceAll(" ?\\(start marker at \\[Source: [^\\]]*\\]\\)", "");
     }
 
     /** A value as in error messages: shortened, and {@code nothing} for one that is missing. */

@@ -11,6 +11,7 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /**
  * The tensors of a Hugging Face directory: {@code model.safetensors}, or the shards that
@@ -49,7 +50,9 @@ public final class ShardedSafetensors implements AutoCloseable {
                 tensors.addShards(directory.resolve(INDEX));
             } else {
                 throw new NoSuchFileException(
-                        directory.toString(), null, "expected " + SINGLE + " or " + INDEX + ", found neither");
+                        directory.toString(),
+                        null,
+                        "expected " + SINGLE + " or " + INDEX + ", found " + instead(directory));
             }
             return tensors;
         } catch (IOException | RuntimeException e) {
@@ -71,6 +74,14 @@ public final class ShardedSafetensors implements AutoCloseable {
             }
         }
         return file;
+    }
+
+    private static String instead(Path directory) {
+        return Stream.of("pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth")
+                .filter(name -> Files.exists(directory.resolve(name)))
+                .findFirst()
+                .map(name -> name + ": have transformers save the model as safetensors, with save_pretrained")
+                .orElse("neither");
     }
 
     private void addShards(Path index) throws IOException {

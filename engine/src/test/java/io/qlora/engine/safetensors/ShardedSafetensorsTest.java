@@ -120,7 +120,12 @@ class ShardedSafetensorsTest {
     }
 
     @Test
-    void directoryWithoutWeightsIsRefused() {
+    void directoryWithoutWeightsIsRefused() throws IOException {
         assertRefused(directory, "expected model.safetensors or model.safetensors.index.json, found neither");
+        Files.createFile(directory.resolve("pytorch_model.bin"));
+        assertRefused(
+                directory,
+                "expected model.safetensors or model.safetensors.index.json, found pytorch_model.bin: have transformers save"
+                        + " the model as safetensors, with save_pretrained");
     }
 }

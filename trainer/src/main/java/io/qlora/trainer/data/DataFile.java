@@ -7,6 +7,7 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import io.qlora.engine.safetensors.JsonFiles;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.Reader;
@@ -54,7 +55,7 @@ public final class DataFile {
         }
         try {
             if (file.getFileName().toString().toLowerCase(Locale.ROOT).endsWith(".txt")) {
-                String text = Files.readString(file);
+                String text = withoutMark(Files.readString(file));
                 return text.isBlank() ? List.of() : List.of(new Row(file, 1, new Row.Text(text)));
             }
             return startsWithBracket(file) ? array(file) : lines(file);
@@ -73,6 +74,10 @@ public final class DataFile {
         }
     }
 
+    private static String withoutMark(String text) {
+        return text.startsWith("\uFEFF") ? text.substring(1) : text;
+    }
+
     /** The rest of {@code reader} behind a byte order mark, if it begins with one. */
     private static Reader afterMark(BufferedReader reader) throws IOException {
         reader.mark(1);
@@ -88,7 +93,7 @@ public final class DataFile {
             int number = 0;
             for (String line = reader.readLine(); line != null; line = reader.readLine()) {
                 number++;
-                String json = number == 1 && line.startsWith("\uFEFF") ? line.substring(1) : line;
+                String json = number == 1 ? withoutMark(line) : line;
                 if (!json.isBlank()) {
                     rows.add(new Row(file, number, content(parse(json, file, number), file, number)));
                 }
@@ -105,7 +110,8 @@ public final class DataFile {
             }
             return node;
         } catch (JsonProcessingException e) {
-            throw new DataException(file + ", line " + line + ": not valid JSON: " + e.getOriginalMessage());
+            throw new DataException(file + ", line " + line + ": not valid JSON: " + JsonFiles.reason(e)
+                    + "; expected one whole object on each line, or an array of objects in brackets");
         }
     }
 
@@ -127,7 +133,7 @@ public final class DataFile {
             }
         } catch (JsonProcessingException e) {
             int line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
-            throw new DataException(file + ", line " + line + ": not valid JSON: " + e.getOriginalMessage());
+            throw new DataException(file + ", line " + line + ": not valid JSON: " + JsonFiles.reason(e));
         }
         return rows;
     }

@@ -14,7 +14,9 @@ import java.util.Locale;
 
 /**
  * Tokenised records. A document is BOS + text + EOS, or BOS + prompt + completion + EOS with prompt and completion
- * tokenised apart; learnt are all tokens of a text, and of a completion the completion and EOS.
+ * tokenised apart, so that a prompt has the ids that it has alone, when the model is asked; learnt are all tokens of a text,
+ * and of a completion the completion and EOS. BOS is there where the tokenizer puts one, and EOS once, if the text ends with
+ * it already.
  *
  * @param documents what there is to train on, in the files' order
  * @param cut how many documents were longer than allowed and lost their end
@@ -97,7 +99,15 @@ public record DataSet(List<Document> documents, int cut, List<String> dropped) {
         }
     }
 
-    private static Document encode(Row row, Encoding encoding, boolean completionOnly) {
+    private static Document encode(Row row, Encoding encoding, boolean completionOnly) throws DataException {
+        try {
+            return document(row, encoding, completionOnly);
+        } catch (IllegalArgumentException e) {
+            throw new DataException(row.where() + ": " + e.getMessage());
+        }
+    }
+
+    private static Document document(Row row, Encoding encoding, boolean completionOnly) {
         int[] prompt;
         int[] learnt;
         switch (row.content()) {
@@ -111,7 +121,8 @@ public record DataSet(List<Document> documents, int cut, List<String> dropped) {
             }
         }
         int bos = encoding.bos() >= 0 ? 1 : 0;
-        int eos = encoding.eos() >= 0 ? 1 : 0;
+        boolean ended = learnt.length > 0 && learnt[learnt.length - 1] == encoding.eos();
+        int eos = encoding.eos() >= 0 && !ended ? 1 : 0;
         int start = bos + prompt.length;
         int[] ids = new int[start + learnt.length + eos];
         System.arraycopy(prompt, 0, ids, bos, prompt.length);

@@ -2,6 +2,7 @@ package io.qlora.trainer.data;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -52,6 +53,18 @@ class DataSetTest {
         Document document = data.documents().getFirst();
         assertArrayEquals(new int[] {1, 'a', 'b', 'c', 'd', 2}, document.ids());
         assertArrayEquals(new boolean[] {false, false, false, true, true, true}, document.targets());
+    }
+
+    @Test
+    void anEndThatIsThereAlreadyIsNotDoubled() throws IOException {
+        Path file = file(
+                "a.jsonl",
+                "{\"text\": \"ab\\u0002\"}\n{\"prompt\": \"a\", \"completion\": \"b\\u0002\"}\n{\"prompt\": \"ab\\u0002\", \"completion\": \"\"}\n");
+        List<Document> documents = read(file, 100).documents();
+        assertArrayEquals(new int[] {1, 'a', 'b', 2}, documents.get(0).ids());
+        assertArrayEquals(new int[] {1, 'a', 'b', 2}, documents.get(1).ids());
+        assertArrayEquals(new int[] {1, 'a', 'b', 2, 2}, documents.get(2).ids());
+        assertEquals(1, documents.get(2).targetCount());
     }
 
     @Test
@@ -118,6 +131,9 @@ class DataSetTest {
                 1, read(file("a.jsonl", "\uFEFF{\"text\": \"abc\"}\r\n"), 100).size());
         assertEquals(
                 1, read(file("b.json", "\uFEFF [{\"text\": \"abc\"}]"), 100).size());
+        assertArrayEquals(
+                new int[] {1, 'a', 'b', 2},
+                read(file("c.txt", "\uFEFFab"), 100).documents().getFirst().ids());
     }
 
     @ParameterizedTest
@@ -126,6 +142,8 @@ class DataSetTest {
             quoteCharacter = '\0',
             value = {
                 "{\"text\": \"a\"}~{\"text\": | line 2: not valid JSON",
+                "{\"text\": \"a\" | line 1: not valid JSON: Unexpected end-of-input: expected close marker for Object",
+                "{~ \"text\": \"a\"~} | expected one whole object on each line, or an array of objects in brackets",
                 "{\"text\": \"a\"}~[1] | line 2: expected an object",
                 "{\"texts\": \"a\"} | found the fields [texts]",
                 "{\"text\": 5} | \"text\" should be a string, found NUMBER",
@@ -144,6 +162,30 @@ class DataSetTest {
         DataException e = assertThrows(DataException.class, () -> read(file, 100));
         assertTrue(e.getMessage().contains(expected), e.getMessage());
         assertTrue(e.getMessage().contains("bad.jsonl"), e.getMessage());
+        assertFalse(e.getMessage().contains("Source"), e.getMessage());
+    }
+
+    @Test
+    void aTextThatTheModelHasNoIdsForIsNamed() throws IOException {
+        Encoding none = new Encoding() {
+            @Override
+            public int[] encode(String text) {
+                throw new IllegalArgumentException("the text has <pad>");
+            }
+
+            @Override
+            public int bos() {
+                return 1;
+            }
+
+            @Override
+            public int eos() {
+                return 2;
+            }
+        };
+        Path file = file("a.jsonl", "\n{\"text\": \"<pad>\"}");
+        DataException e = assertThrows(DataException.class, () -> DataSet.read(List.of(file), none, 100, true));
+        assertEquals(file + ", line 2: the text has <pad>", e.getMessage());
     }
 
     @Test
