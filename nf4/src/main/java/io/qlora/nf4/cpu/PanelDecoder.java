@@ -151,8 +151,7 @@ final class PanelDecoder {
         for (int k = 0; k < depth; k += ROWS) {
             IntVector some = IntVector.fromArray(INTS, words, k * WORDS);
             for (int r = 0; r < ROWS; r++) {
-                IntVector codes =
-                        word.add(r * WORDS).selectFrom(some).lanewise(VectorOperators.LSHR, shifts);
+                IntVector codes = word.add(r * WORDS).selectFrom(some).lanewise(VectorOperators.LSHR, shifts);
                 Nf4Lanes.values(codes, table0, table1, table2, table3)
                         .mul(scales[first + k + r])
                         .intoArray(panel, (k + r) * NR + column);
@@ -177,8 +176,7 @@ final class PanelDecoder {
         for (int k = 0; k < depth; k += ROWS) {
             IntVector some = IntVector.fromArray(INTS, words, k * WORDS);
             for (int r = 0; r < ROWS; r++) {
-                IntVector codes =
-                        word.add(r * WORDS).selectFrom(some).lanewise(VectorOperators.LSHR, shifts);
+                IntVector codes = word.add(r * WORDS).selectFrom(some).lanewise(VectorOperators.LSHR, shifts);
                 VectorMask<Integer> crossed = columns.compare(VectorOperators.GE, words[bounds + k + r]);
                 FloatVector scale = FloatVector.broadcast(FLOATS, scales[2 * (k + r)])
                         .blend(scales[2 * (k + r) + 1], crossed.cast(FLOATS));
