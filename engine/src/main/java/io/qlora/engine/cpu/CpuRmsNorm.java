@@ -55,7 +55,7 @@ final class CpuRmsNorm implements RmsNorm.Kernel {
         MemorySegment dys = dy.segment();
         int perTask = Math.max(ROWS, Math.ceilDiv(rows, PARTS));
         int tasks = Math.ceilDiv(rows, perTask);
-        float[] parts = dw == null ? null : Scratch.take(Math.multiplyExact(tasks, cols)); // of dw's sums, [tasks, C]
+        float[] parts = dw == null ? null : HeapArrays.take(Math.multiplyExact(tasks, cols)); // of dw's sums, [tasks, C]
         MemorySegment dxs = dx == null ? null : dx.tensor().segment();
         workers.run(tasks, task -> {
             int to = Math.min(rows, (task + 1) * perTask);
@@ -77,7 +77,7 @@ final class CpuRmsNorm implements RmsNorm.Kernel {
         });
         if (dw != null) {
             sumUp(parts, tasks, cols, dw.tensor().segment(), dw.accumulate());
-            Scratch.give(parts);
+            HeapArrays.give(parts);
         }
     }
 
