@@ -55,7 +55,8 @@ final class CpuRmsNorm implements RmsNorm.Kernel {
         MemorySegment dys = dy.segment();
         int perTask = Math.max(ROWS, Math.ceilDiv(rows, PARTS));
         int tasks = Math.ceilDiv(rows, perTask);
-        float[] parts = dw == null ? null : HeapArrays.take(Math.multiplyExact(tasks, cols)); // of dw's sums, [tasks, C]
+        float[] parts =
+                dw == null ? null : HeapArrays.take(Math.multiplyExact(tasks, cols)); // of dw's sums, [tasks, C]
         MemorySegment dxs = dx == null ? null : dx.tensor().segment();
         workers.run(tasks, task -> {
             int to = Math.min(rows, (task + 1) * perTask);
