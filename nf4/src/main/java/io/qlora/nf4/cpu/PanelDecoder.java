@@ -131,7 +131,9 @@ final class PanelDecoder {
                     .or(high.lanewise(VectorOperators.LSHR, 4).and(LOW_CODES))
                     .intoArray(words, at);
         } else {
-            words[at] = (codes.get(INT, offset) & LOW_CODES) << 4 | codes.get(INT, offset + 1) >>> 4 & LOW_CODES;
+            int low = codes.get(INT, offset) & LOW_CODES;
+            int high = codes.get(INT, offset + 1) >>> 4 & LOW_CODES;
+            words[at] = low << 4 | high;
         }
     }
 
