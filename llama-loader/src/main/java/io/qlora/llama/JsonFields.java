@@ -2,6 +2,7 @@ package io.qlora.llama;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.qlora.engine.safetensors.JsonFiles;
 import io.qlora.engine.safetensors.MalformedFileException;
 import java.nio.file.Path;
 import java.util.List;
@@ -95,7 +96,7 @@ record JsonFields(Path file, String prefix, ObjectNode object) {
 
     /** The same, and what to do about it. */
     MalformedFileException bad(String name, String expected, String wayOut) {
-        Object found = has(name) ? object.get(name) : "nothing";
+        String found = has(name) ? JsonFiles.describe(object.get(name)) : "nothing";
         String sentence = prefix + name + " should be " + expected + ", found " + found;
         return new MalformedFileException(file, wayOut.isEmpty() ? sentence : sentence + ": " + wayOut);
     }

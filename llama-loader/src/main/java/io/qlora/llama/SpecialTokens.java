@@ -49,7 +49,7 @@ final class SpecialTokens {
             JsonNode node = object.get(name);
             JsonNode token = node.isObject() ? node.path("content") : node;
             if (!token.isTextual() && !token.isNull()) {
-                throw new MalformedFileException(file, name + " should be a token, found " + node);
+                throw new MalformedFileException(file, name + " should be a token, found " + JsonFiles.describe(node));
             }
             return Optional.of(new Named(file, Optional.ofNullable(token.textValue())));
         }
