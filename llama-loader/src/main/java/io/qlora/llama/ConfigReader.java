@@ -21,6 +21,13 @@ final class ConfigReader {
 
     private static final String TAKE_16_BIT = "take the model in 16 bit, it can be quantised while it is loaded";
 
+    private static final String OTHER_MODEL =
+            "train this one with transformers and peft, or take a Llama that has none of this";
+
+    // Its frequencies are stretched only behind max_position_embeddings, where no document goes here.
+    private static final String DYNAMIC_IS_DEFAULT =
+            "up to max_position_embeddings, the longest documents here, \"dynamic\" is computed as \"default\" is: write that";
+
     private final JsonFields fields;
 
     private ConfigReader(JsonFields fields) {
@@ -79,13 +86,18 @@ final class ConfigReader {
         if (!named || !fields.text("model_type").orElse("llama").equals("llama")) {
             throw fields.bad("model_type", "\"llama\", the only one that is computed here");
         }
-        refuseIf(fields.flag("attention_bias", false), "attention_bias", "false, since biases are not computed here");
-        refuseIf(fields.flag("mlp_bias", false), "mlp_bias", "false, since biases are not computed here");
+        refuseIf(
+                fields.flag("attention_bias", false),
+                "attention_bias",
+                "false, since biases are not computed here",
+                OTHER_MODEL);
+        refuseIf(fields.flag("mlp_bias", false), "mlp_bias", "false, since biases are not computed here", OTHER_MODEL);
         String activation = fields.text("hidden_act").orElse("silu");
         refuseIf(
                 !activation.equals("silu") && !activation.equals("swish"),
                 "hidden_act",
-                "\"silu\", the only activation that is computed here");
+                "\"silu\", the only activation that is computed here",
+                OTHER_MODEL);
         requireWholeHeadRotated(fields);
         if (fields.number("attention_dropout").orElse(0) != 0) {
             System.getLogger("io.qlora.llama")
@@ -97,15 +109,15 @@ final class ConfigReader {
         }
     }
 
-    private void refuseIf(boolean wrong, String name, String expected) throws MalformedFileException {
+    private void refuseIf(boolean wrong, String name, String expected, String wayOut) throws MalformedFileException {
         if (wrong) {
-            throw fields.bad(name, expected);
+            throw fields.bad(name, expected, wayOut);
         }
     }
 
     private static void requireWholeHeadRotated(JsonFields fields) throws MalformedFileException {
         if (fields.number("partial_rotary_factor").orElse(1) != 1) {
-            throw fields.bad("partial_rotary_factor", "1, since heads are rotated whole here");
+            throw fields.bad("partial_rotary_factor", "1, since heads are rotated whole here", OTHER_MODEL);
         }
     }
 
@@ -134,12 +146,16 @@ final class ConfigReader {
         requireWholeHeadRotated(rope);
         double theta = rope.number("rope_theta").orElse(outer.orElse(10000));
         String key = rope.has("rope_type") ? "rope_type" : "type";
-        RopeParameters.Scaling scaling = switch (rope.text(key).orElse("default")) {
+        String kind = rope.text(key).orElse("default");
+        RopeParameters.Scaling scaling = switch (kind) {
             case "default" -> new RopeParameters.None();
             case "linear" -> new RopeParameters.Linear(positive(rope, "factor"));
             case "llama3" -> llama3(rope, positions);
             default ->
-                throw rope.bad(key, "\"default\", \"linear\" or \"llama3\", the only ones that are computed here");
+                throw rope.bad(
+                        key,
+                        "\"default\", \"linear\" or \"llama3\", the only ones that are computed here",
+                        kind.equals("dynamic") ? DYNAMIC_IS_DEFAULT : OTHER_MODEL);
         };
         return new RopeParameters(positive(rope.has("rope_theta") ? rope : fields, "rope_theta", theta), scaling);
     }

@@ -186,6 +186,23 @@ class LlamaConfigTest {
             delimiter = '|',
             quoteCharacter = '~',
             value = {
+                "'attention_bias': true | or take a Llama that has none of this",
+                "'mlp_bias': true | or take a Llama that has none of this",
+                "'hidden_act': 'gelu' | or take a Llama that has none of this",
+                "'partial_rotary_factor': 0.5 | or take a Llama that has none of this",
+                "'rope_scaling': {'rope_type': 'yarn', 'factor': 2} | train this one with transformers and peft",
+                "'rope_parameters': {'rope_type': 'longrope'} | train this one with transformers and peft",
+                "'rope_scaling': {'type': 'dynamic', 'factor': 2} | is computed as \"default\" is: write that"
+            })
+    void aRefusalNamesTheWayOut(String fields, String wayOut) {
+        assertRefused(fields, wayOut);
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            quoteCharacter = '~',
+            value = {
                 "'hidden_size': '64' | hidden_size should be a whole number",
                 "'hidden_size': 64.5 | hidden_size should be a whole number",
                 "'vocab_size': 99999999999 | vocab_size should be a whole number of at most 2147483647",
