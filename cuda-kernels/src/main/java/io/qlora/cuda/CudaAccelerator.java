@@ -2,6 +2,7 @@ package io.qlora.cuda;
 
 import io.qlora.cuda.driver.CudaBinding;
 import io.qlora.cuda.driver.CudaProbe;
+import io.qlora.cuda.kernels.Warpgroups;
 import io.qlora.engine.tensor.Accelerator;
 import io.qlora.engine.tensor.Device;
 import java.util.Arrays;
@@ -40,6 +41,21 @@ public final class CudaAccelerator implements Accelerator {
 
     @Override
     public Device open(int ordinal, String binding) {
-        return CudaDevice.open(CudaBinding.of(binding), ordinal);
+        CudaDevice device = CudaDevice.open(CudaBinding.of(binding), ordinal);
+        try {
+            Warpgroups.of(device).tryAll();
+        } catch (RuntimeException e) {
+            closeAfter(device, e);
+            throw e;
+        }
+        return device;
+    }
+
+    private static void closeAfter(CudaDevice device, RuntimeException failure) {
+        try {
+            device.close();
+        } catch (RuntimeException e) { // after an error in a kernel nothing can be freed
+            failure.addSuppressed(e);
+        }
     }
 }

@@ -47,33 +47,50 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
         }
     }
 
+    /** Kernels of ascending widths. */
+    private record Variants(List<Variant> forward, List<Variant> backwardQ, List<Variant> backwardKv) {}
+
     private final CudaDevice device;
-    private final List<Variant> forward; // ascending widths
-    private final List<Variant> backwardQ;
-    private final List<Variant> backwardKv;
+    private Variants variants; // null: not asked for yet
     private final CudaFunction deltas;
     private final CudaFunction one;
 
     CudaAttention(CudaDevice device) {
         this.device = device;
-        boolean groups = device.warpgroups();
-        this.forward = List.of(
+        this.deltas = device.function("attention_backward", "attention_deltas");
+        this.one = device.function("attention", "attention_of_one");
+    }
+
+    /** With wgmma or without, whatever the card has. */
+    CudaAttention(CudaDevice device, boolean groups) {
+        this(device);
+        this.variants = variants(groups);
+    }
+
+    private Variants variants() {
+        if (variants == null) {
+            variants = variants(device.warpgroups() && Warpgroups.of(device).attend());
+        }
+        return variants;
+    }
+
+    private Variants variants(boolean groups) {
+        List<Variant> forward = List.of(
                 variant("forward", false, 32, 32, 4, 32, 1, 4),
                 variant("forward", groups, 64, 64, 8, groups ? 128 : 64, 1, 4),
                 variant("forward", groups, 128, 128, 8, groups ? 128 : 64, 1, 4),
                 variant("forward", false, 256, 256, 4, 32, 1, 4));
-        this.backwardQ = List.of(
+        List<Variant> backwardQ = List.of(
                 variant("backward_q", false, 32, 32, 4, 32, 2, 4),
                 variant("backward_q", groups, 64, 64, 8, 64, 2, groups ? 5 : 4),
                 variant("backward_q", groups, 128, 128, 8, groups ? 64 : 32, 2, groups ? 5 : 4),
                 variant("backward_q", false, 256, 256, 4, 16, 2, 4));
-        this.backwardKv = List.of(
+        List<Variant> backwardKv = List.of(
                 variant("backward_kv", false, 32, 32, 4, 32, 2, 4),
                 variant("backward_kv", groups, 64, 64, 8, 64, 2, groups ? 6 : 4),
                 variant("backward_kv", groups, 128, 128, 8, groups ? 64 : 32, 2, groups ? 6 : 4),
                 variant("backward_kv", false, 256, 128, 4, 16, 2, 4));
-        this.deltas = device.function("attention_backward", "attention_deltas");
-        this.one = device.function("attention", "attention_of_one");
+        return new Variants(forward, backwardQ, backwardKv);
     }
 
     private Variant variant(
@@ -147,14 +164,14 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
         if (q.rows() > FEW) {
             launchForward(call);
         } else {
-            operands.among(forward); // refuses what does not fit
+            operands.among(variants().forward); // refuses what does not fit
             device.launch(one, new Shape(heads, q.rows(), 1, Launches.THREADS, 0), call);
         }
     }
 
     private void launchForward(Forward call) {
         Operands operands = call.operands;
-        Variant variant = operands.among(forward);
+        Variant variant = operands.among(variants().forward);
         device.launch(variant.function, variant.shape(operands.q.rows(), operands.heads), call);
     }
 
@@ -179,11 +196,11 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
         Shape rows = new Shape(Math.ceilDiv(q.rows(), DELTAS), operands.heads, 1, Launches.THREADS, 0);
         device.launch(deltas, rows, call);
         if (dq != null) {
-            Variant variant = operands.among(backwardQ);
+            Variant variant = operands.among(variants().backwardQ);
             device.launch(variant.function, variant.shape(q.rows(), operands.heads), call);
         }
         if (dk != null || dv != null) {
-            Variant variant = operands.among(backwardKv);
+            Variant variant = operands.among(variants().backwardKv);
             device.launch(variant.function, variant.shape(k.rows(), operands.kvHeads), call);
         }
     }

@@ -63,13 +63,18 @@ final class TileProduct implements AutoCloseable {
     private final Map<String, CudaFunction> kernels = new HashMap<>();
     private final ActivationFunction sum;
     private final Workspace partials;
-    private final WarpgroupProduct warpgroups;
+    private final WarpgroupProduct warpgroups; // null: never
 
     TileProduct(CudaDevice device) {
+        this(device, new WarpgroupProduct(device));
+    }
+
+    /** With {@code warpgroups} null by {@code matmul.cu} alone. */
+    TileProduct(CudaDevice device, WarpgroupProduct warpgroups) {
         this.device = device;
         this.sum = new ActivationFunction(device, "matmul", "matmul_sum");
         this.partials = new Workspace(device);
-        this.warpgroups = new WarpgroupProduct(device);
+        this.warpgroups = warpgroups;
     }
 
     private record Sum(long partials, int parts, Product product) implements KernelArguments {
@@ -82,7 +87,7 @@ final class TileProduct implements AutoCloseable {
     }
 
     void launch(Product product) {
-        if (warpgroups.takes(product)) {
+        if (warpgroups != null && warpgroups.takes(product)) {
             warpgroups.launch(product);
             return;
         }

@@ -22,13 +22,11 @@ final class WarpgroupProduct {
     private static final int SHARED_BYTES = STAGES * (SHORT + LONG) * LINE_BYTES;
 
     private final CudaDevice device;
-    private final boolean there;
     private final Map<Form, CudaFunction> dense = new EnumMap<>(Form.class);
     private final Map<Form, CudaFunction> nf4 = new EnumMap<>(Form.class);
 
     WarpgroupProduct(CudaDevice device) {
         this.device = device;
-        this.there = device.warpgroups();
         dense.put(Form.NT, device.function("matmul_wgmma", "wgmma_nt"));
         dense.put(Form.NN, device.function("matmul_wgmma", "wgmma_nn"));
         dense.put(Form.TN, device.function("matmul_wgmma", "wgmma_tn"));
@@ -39,13 +37,14 @@ final class WarpgroupProduct {
     /** Whether this product is better computed so: by tiles enough for half of the multiprocessors. */
     boolean takes(Product product) {
         Way b = Way.of(product.first().b());
-        return there
+        return device.warpgroups()
                 && Way.of(product.first().a()) == Way.COPIED
                 && b != Way.ANY
                 && product.rows() > SHORT / 2
                 && product.cols() > SHORT / 2
                 && product.depth(product.first()) > 0
-                && 2 * tiles(product) >= device.multiprocessors();
+                && 2 * tiles(product) >= device.multiprocessors()
+                && Warpgroups.of(device).multiply();
     }
 
     private static long tiles(Product product) {
@@ -55,8 +54,13 @@ final class WarpgroupProduct {
     }
 
     void launch(Product product) {
+        launch(product, device.multiprocessors());
+    }
+
+    /** By no more blocks than these, the tiles in turn. */
+    void launch(Product product, int most) {
         CudaFunction kernel = (product.first().b().nf4() == null ? dense : nf4).get(product.form());
-        int blocks = (int) Math.min(tiles(product), device.multiprocessors());
+        int blocks = (int) Math.min(tiles(product), most);
         device.launch(kernel, new Shape(blocks, 1, 1, THREADS, SHARED_BYTES), new ProductArguments(product));
     }
 }

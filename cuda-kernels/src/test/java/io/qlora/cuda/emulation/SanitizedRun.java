@@ -97,6 +97,7 @@ public final class SanitizedRun {
             }
         }
         ProductCase.all().forEach(product -> product.check(card));
+        System.setProperty("qlora.cuda.wgmma", "true"); // untried: wrong ones are to be seen
         CudaDevice hopper = device(library, 9);
         ProductCase.large().forEach(product -> product.check(hopper));
         AttentionKernelsTest.cases().forEach(test -> OnCard.run(test, new ApartDevice(hopper, DType.BF16)));

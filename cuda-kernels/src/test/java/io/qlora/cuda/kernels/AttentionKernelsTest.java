@@ -12,6 +12,8 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
 
@@ -25,6 +27,16 @@ public class AttentionKernelsTest {
     private static final double BFLOAT16_ACTIVATIONS = 0x1p-6;
     private static final int AMPERE = 8;
     private static final int HOPPER = 9;
+
+    @BeforeEach
+    void useWarpgroupsUntried() { // wrong ones are to be seen here, not replaced
+        System.setProperty("qlora.cuda.wgmma", "true");
+    }
+
+    @AfterEach
+    void forget() {
+        System.clearProperty("qlora.cuda.wgmma");
+    }
 
     /** Heads of all widths, groups of all sizes, documents that end anywhere in a tile. */
     public static List<OpCase> cases() {
