@@ -32,12 +32,13 @@ record Golden(Path figures, Path model, Path data) {
                 root.resolve("data").resolve(data));
     }
 
+    /** {@link #TINY} always, so that it fails where it is missing. */
     static Stream<Golden> all() {
         if (!System.getProperty("golden", "").isEmpty()) {
             Path model = Path.of(System.getProperty("golden.model"));
             return Stream.of(new Golden(Path.of(System.getProperty("golden")), model, null));
         }
-        return Stream.of(TINY, STORIES).filter(golden -> Files.isDirectory(golden.figures));
+        return Stream.of(TINY, STORIES).filter(golden -> golden != STORIES || Files.isDirectory(golden.figures));
     }
 
     float[] floats(String file, String tensor) throws IOException {

@@ -19,8 +19,9 @@ class TokenizerGoldenTest {
 
     private static final JsonMapper JSON = new JsonMapper();
 
+    /** None where {@code -Dgolden} names a directory, whose data is not known. */
     static Stream<Golden> goldenWithData() {
-        return Golden.all().filter(golden -> golden.data() != null && Files.exists(golden.data()));
+        return Golden.all().filter(golden -> golden.data() != null);
     }
 
     @ParameterizedTest(allowZeroInvocations = true)

@@ -30,11 +30,12 @@ class AdapterGoldenTest {
     @TempDir
     Path directory;
 
+    /** Those of {@link #TINY} all, so that one that is missing fails; elsewhere those that there are. */
     static Stream<Path> adapters() {
         String named = System.getProperty("golden", "");
         Stream<Path> figures = named.isEmpty() ? Stream.of(TINY, STORIES) : Stream.of(Path.of(named));
         return figures.flatMap(dir -> Stream.of("lora", "rslora", "qv").map(kind -> dir.resolve("adapter-" + kind)))
-                .filter(Files::isDirectory);
+                .filter(adapter -> adapter.startsWith(TINY) || Files.isDirectory(adapter));
     }
 
     private static List<AdaptableLinear> linears(Path figures, ModelMemory memory) throws IOException {
