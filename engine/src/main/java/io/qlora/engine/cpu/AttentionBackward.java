@@ -115,6 +115,9 @@ final class AttentionBackward {
         StridedTile.multiply(whole, size, values.data, from * stride, stride, 1, gradientLanes, 0, scoreGradients, 0);
         CausalScores.hide(scores, from, whole, first);
         CausalScores.softmaxGradient(scores, scoreGradients, whole, state);
+        if (from == 0 && first == 0) {
+            scoreGradients[0] *= 0f; // of the first query, whose only key's weight is 1 whatever the score; NaN stays
+        }
         StridedTile.multiply(size, rows, keys.data, from * stride, 1, stride, scoreGradients, 0, queryGradients, 0);
         for (int column = 0; column < size; column += LANES) {
             int to = (column / LANES * count + from) * LANES;

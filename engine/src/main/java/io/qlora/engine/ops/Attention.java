@@ -27,6 +27,9 @@ import java.util.List;
  *   dv[u,g]   = sum_h sum_t p[h,t,u] · dy[t,h]
  * </pre>
  *
+ * <p>A document's first query sees one key, whose weight is 1: on the processor its ds is exactly 0, as in a softmax's own
+ * derivative, where the difference above would leave what was rounded.
+ *
  * <p>As in FlashAttention-2 (Dao 2023, arXiv 2307.08691) nothing of size T×T is ever in memory: the forward pass keeps a
  * running maximum and sum, the backward pass computes p again from L. Saves q, k, v, y and L, 4·T·(2·H·D + 2·K·D + H)
  * bytes in float32.

@@ -1,5 +1,6 @@
 package io.qlora.engine.ops;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -63,7 +64,7 @@ class AttentionTest extends OpTest {
 
         static final int HEADS = 4;
         static final int KV_HEADS = 2;
-        static final int SIZE = 8;
+        static final int SIZE = 24; // more than a vector, and not whole ones
 
         static Pass of(float[] q, float[] k, float[] v, int row, int... lengths) {
             try (CpuDevice device = new CpuDevice(2);
@@ -170,6 +171,23 @@ class AttentionTest extends OpTest {
         Closeness.assertSameBits(alone.dq, Arrays.copyOfRange(among.dq, 5 * cols, 75 * cols), "dq");
         Closeness.assertSameBits(alone.dk, Arrays.copyOfRange(among.dk, 5 * kvCols, 75 * kvCols), "dk");
         Closeness.assertSameBits(alone.dv, Arrays.copyOfRange(among.dv, 5 * kvCols, 75 * kvCols), "dv");
+    }
+
+    /** As its one weight is 1 whatever the score; what rounding would leave, AdamW would make a whole step of. */
+    @Test
+    void theFirstQueryOfADocumentHasNoGradient() {
+        int first = 5;
+        float[] v = values(108);
+        for (int i = 0; i < v.length; i++) {
+            v[i] /= 3; // so that sums in another order are not the same
+        }
+        Pass pass = Pass.of(queries(108), keys(108), v, first, first, 70, 33);
+        assertArrayEquals(new float[pass.dq.length], pass.dq, 0f);
+        assertArrayEquals(new float[pass.dk.length], pass.dk, 0f);
+        int cols = Pass.KV_HEADS * Pass.SIZE;
+        for (int i = 0; i < pass.dv.length; i++) {
+            assertEquals(i / cols == first, pass.dv[i] != 0, "gradient of element " + i + " of the values");
+        }
     }
 
     @Test
