@@ -5,6 +5,7 @@ module io.qlora.trainer {
     requires transitive io.qlora.lora;
     requires io.qlora.quantization;
     requires com.fasterxml.jackson.databind;
+    requires java.management;
     requires jdk.jfr;
     requires jdk.management;
 
