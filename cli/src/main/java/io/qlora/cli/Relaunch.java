@@ -150,6 +150,7 @@ final class Relaunch {
         } catch (IOException e) {
             return OptionalInt.empty(); // the scalar kernels give the same results, more slowly
         } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
             throw new IllegalStateException(e);
         }
     }

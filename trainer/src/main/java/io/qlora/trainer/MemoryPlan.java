@@ -9,6 +9,7 @@ import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaModel;
+import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraAdapter;
 import io.qlora.trainer.data.Batches;
 import io.qlora.trainer.data.DataSet;
@@ -185,7 +186,7 @@ public record MemoryPlan(
             String why = "it is the machine's own memory that does not suffice, " + (machine >> 20) + " MiB: ";
             return why + (offloaded > 0 ? "leave out --offload-activations" : "end other programs");
         }
-        if (activations < weights && options.load().quantization() == io.qlora.llama.LoadOptions.Quantization.NONE) {
+        if (activations < weights && options.load().quantization() == LoadOptions.Quantization.NONE) {
             return "--quantization nf4 keeps the linears in 4 bits";
         }
         if (activations >= weights && !checkpointing) {
