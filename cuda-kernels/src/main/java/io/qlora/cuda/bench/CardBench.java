@@ -9,6 +9,7 @@ import io.qlora.cuda.driver.CudaException;
 import io.qlora.cuda.kernels.CudaMatMul;
 import io.qlora.cuda.kernels.Route;
 import io.qlora.cuda.kernels.RouteMeasurement;
+import io.qlora.cuda.kernels.Warpgroups;
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.tensor.DType;
 import java.util.ArrayList;
@@ -107,6 +108,7 @@ public final class CardBench {
     public Report run(List<Part> parts) {
         line(card.description());
         line("dense products: " + products.products());
+        attempt("wgmma", this::tryWarpgroups);
         EventTimer timer = new EventTimer(card);
         ceilings(timer);
         check();
@@ -131,6 +133,15 @@ public final class CardBench {
         }
         failures.forEach(failure -> line("FAILED " + failure));
         return report();
+    }
+
+    /** What is checked and measured below is then what is used instead. */
+    private void tryWarpgroups() {
+        Warpgroups.of(card).tryAll();
+        for (String refused : Warpgroups.of(card).refused()) {
+            failures.add(refused);
+            line("FAILED " + refused);
+        }
     }
 
     private Report report() {

@@ -14,6 +14,7 @@ import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.nf4.Nf4;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.function.DoubleSupplier;
 import java.util.stream.Stream;
@@ -45,6 +46,7 @@ public final class Warpgroups implements AutoCloseable {
     private final CudaDevice device;
     private Boolean multiply; // null: not tried yet
     private Boolean attend;
+    private final List<String> refused = new ArrayList<>();
 
     private Warpgroups(CudaDevice device) {
         this.device = device;
@@ -65,6 +67,11 @@ public final class Warpgroups implements AutoCloseable {
             multiply();
             attend();
         }
+    }
+
+    /** Of those tried, which are not used and why, a sentence each. */
+    public List<String> refused() {
+        return List.copyOf(refused);
     }
 
     /** Whether products may be computed so. */
@@ -99,10 +106,8 @@ public final class Warpgroups implements AutoCloseable {
             requireAlive(what, e);
             why = "they cannot be run: " + e.getMessage();
         }
-        LOG.log(
-                System.Logger.Level.WARNING,
-                device.description() + ": the wgmma kernels of " + what + " are not used, mma.sync's slower ones are,"
-                        + " because " + why);
+        refused.add("the wgmma kernels of " + what + " are not used, mma.sync's slower ones are, because " + why);
+        LOG.log(System.Logger.Level.WARNING, device.description() + ": " + refused.getLast());
         return false;
     }
 
@@ -175,7 +180,7 @@ public final class Warpgroups implements AutoCloseable {
         Tensor k = random(memory, DType.BF16, SPREAD, 6, tokens, size);
         Tensor v = random(memory, DType.BF16, 1, 7, tokens, size);
         Tensor dy = random(memory, DType.BF16, 1, 8, tokens, HEADS * size);
-        Tensor y = memory.zeros(DType.BF16, tokens, HEADS * size);
+        Tensor y = memory.zeros(DType.BF16, tokens, (long) HEADS * size);
         Tensor logSumExp = memory.zeros(DType.F32, HEADS, tokens);
         Tensor delta = memory.zeros(DType.F32, HEADS, tokens);
         List<Grad> gradients = Stream.of(q, k, v)

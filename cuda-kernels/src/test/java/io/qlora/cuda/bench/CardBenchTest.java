@@ -53,6 +53,25 @@ class CardBenchTest {
     }
 
     @Test
+    void wgmmaKernelsThatAreNotUsedAreAFailure() {
+        EmulatedDriver hopper = new EmulatedDriver(EmulatedLibrary.load(), 4L << 30, 0, 9);
+        CudaDriver missing = WatchedDriver.of(hopper, (method, arguments) -> {
+            if (method.equals("function") && ((String) arguments[1]).startsWith("wgmma")) {
+                throw CudaException.of("cuModuleGetFunction", 500, "CUDA_ERROR_NOT_FOUND", "named symbol not found");
+            }
+            return null;
+        });
+        CudaDevice.Options options = new CudaDevice.Options(1 << 16, true);
+        try (CudaDevice card = CudaDevice.open(missing, 0, EmulatedDriver.code(), options)) {
+            Pattern nothing = Pattern.compile("nothing");
+            Report report = new CardBench(card, new CardBench.Options(nothing, true), lines::add).run(List.of());
+            assertFalse(report.passed());
+            assertEquals(1, report.failures().size(), report.failures().toString());
+            assertTrue(report.failures().getFirst().startsWith("the wgmma kernels of matrix products are not used"));
+        }
+    }
+
+    @Test
     void everythingIsCheckedAndMeasuredFromEndToEnd() {
         Report report = run(null, new CardBench.Part() {
             @Override

@@ -12,6 +12,7 @@ import io.qlora.cuda.emulation.EmulatedLibrary;
 import io.qlora.cuda.emulation.WatchedDriver;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
@@ -60,7 +61,7 @@ class WarpgroupsTest {
             }
             if (method.equals("launch")) {
                 launched.add(names.get(arguments[0]));
-                return names.get(arguments[0]).equals(name) && other == null ? Boolean.TRUE : null;
+                return (names.get(arguments[0]).equals(name) && other == null) ? Boolean.TRUE : null;
             }
             return null;
         };
@@ -73,6 +74,7 @@ class WarpgroupsTest {
             assertTrue(launched.containsAll(TRIED), launched.toString());
             assertTrue(Warpgroups.of(card).multiply());
             assertTrue(Warpgroups.of(card).attend());
+            assertEquals(List.of(), Warpgroups.of(card).refused());
             assertTrue(ProductCase.large().getFirst().byWarpgroups(card));
             long launches = driver.launches();
             Warpgroups.of(card).tryAll();
