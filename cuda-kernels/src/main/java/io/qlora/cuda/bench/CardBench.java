@@ -108,7 +108,9 @@ public final class CardBench {
     public Report run(List<Part> parts) {
         line(card.description());
         line("dense products: " + products.products());
-        attempt("wgmma", this::tryWarpgroups);
+        if (card.warpgroups()) {
+            attempt("wgmma", this::tryWarpgroups);
+        }
         EventTimer timer = new EventTimer(card);
         ceilings(timer);
         check();
