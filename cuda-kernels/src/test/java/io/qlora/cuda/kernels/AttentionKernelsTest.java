@@ -12,31 +12,21 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.extension.ExtendWith;
 
 /**
  * Attention's kernels at the edges of their tiles, of heads of all widths, in groups, of ragged documents: with {@code
  * mma.sync}, and with Hopper's {@code wgmma}.
  */
+@ExtendWith(WgmmaUntried.class)
 public class AttentionKernelsTest {
 
     private static final double BFLOAT16 = 0x1p-7; // of operands, float32 activations
     private static final double BFLOAT16_ACTIVATIONS = 0x1p-6;
     private static final int AMPERE = 8;
     private static final int HOPPER = 9;
-
-    @BeforeEach
-    void useWarpgroupsUntried() { // wrong ones are to be seen here, not replaced
-        System.setProperty("qlora.cuda.wgmma", "true");
-    }
-
-    @AfterEach
-    void forget() {
-        System.clearProperty("qlora.cuda.wgmma");
-    }
 
     /** Heads of all widths, groups of all sizes, documents that end anywhere in a tile. */
     public static List<OpCase> cases() {

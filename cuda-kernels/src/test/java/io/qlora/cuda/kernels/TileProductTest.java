@@ -8,24 +8,14 @@ import io.qlora.cuda.emulation.EmulatedDriver;
 import io.qlora.cuda.emulation.EmulatedLibrary;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.extension.ExtendWith;
 
 /** Our own products on emulated cards, Ampere's and Hopper's, in three orders of threads. */
+@ExtendWith(WgmmaUntried.class)
 class TileProductTest {
-
-    @BeforeEach
-    void useWarpgroupsUntried() { // wrong ones are to be seen here, not replaced
-        System.setProperty("qlora.cuda.wgmma", "true");
-    }
-
-    @AfterEach
-    void forget() {
-        System.clearProperty("qlora.cuda.wgmma");
-    }
 
     private static CudaDevice card(int order, int computeMajor) {
         EmulatedDriver driver = new EmulatedDriver(EmulatedLibrary.load(), 1L << 30, order, computeMajor);
