@@ -91,7 +91,7 @@ record LlamaLayer(
         Tensor h = middle.sum(); // [T, C]
         Tensor b = middle.normalised(); // [T, C]
         Tensor gated = SwiGlu.apply(tape, apply(tape, gate, b, pass), apply(tape, up, b, pass)); // [T, F]
-        return Add.inPlace(tape, h, apply(tape, down, gated, pass));
+        return tape.last(() -> Add.inPlace(tape, h, apply(tape, down, gated, pass)));
     }
 
     private static Tensor apply(Tape tape, LlamaLinear linear, Tensor x, Pass pass) {

@@ -66,6 +66,9 @@ public final class LoraLinear {
          */
         void forward(Tensor x, Tensor dropped, Weight w, LowRank adapter, Tensor u, Tensor y);
 
+        /** Writes u alone, the same as {@link #forward}, bit for bit. */
+        void down(Tensor dropped, LowRank adapter, Tensor u);
+
         /**
          * Any of {@code dx}, {@code da}, {@code db} is null when not wanted.
          *
@@ -109,7 +112,12 @@ public final class LoraLinear {
         Saved saved = new Saved(tape, x, w, adapter, mask, sequences, u);
         try (Tape.Scratch _ = tape.scratch()) {
             Tensor dropped = mask == null ? x : saved.drop(tape.like(x)); // [T, in]
-            x.device().kernel(Kernel.class).forward(x, dropped, w, adapter, u, y);
+            Kernel kernel = x.device().kernel(Kernel.class);
+            if (tape.needsOutput()) {
+                kernel.forward(x, dropped, w, adapter, u, y);
+            } else {
+                kernel.down(dropped, adapter, u);
+            }
         }
         return tape.record(y, List.of(x, adapter.a, adapter.b), saved);
     }

@@ -1,5 +1,6 @@
 package io.qlora.lora;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -12,6 +13,8 @@ import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
 import io.qlora.engine.nn.StepKey;
+import io.qlora.engine.ops.Add;
+import io.qlora.engine.ops.Checkpoint;
 import io.qlora.engine.ops.Dropout;
 import io.qlora.engine.ops.Linear;
 import io.qlora.engine.ops.Sequences;
@@ -20,13 +23,20 @@ import io.qlora.engine.ops.testing.OpCase;
 import io.qlora.engine.ops.testing.OpTest;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.DenseWeight;
+import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.engine.tensor.Weight;
 import io.qlora.lora.LoraLinear.LowRank;
 import io.qlora.nf4.Nf4;
+import io.qlora.nf4.WeightLinear;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.function.BiFunction;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 class LoraLinearTest extends OpTest {
 
@@ -56,7 +66,9 @@ class LoraLinearTest extends OpTest {
                 adapted("dropout on float32, one token", Base.F32, MASK, 1, 3, 5, 9),
                 adapted("dropout on float32, rank 8", Base.F32, MASK, 7, 8, 10, 21),
                 adapted("dropout on bfloat16, rank 1", Base.BF16, MASK, 5, 1, 6, 18),
-                adapted("dropout on NF4, rank 16", Base.NF4, MASK, 6, 16, 9, 33));
+                adapted("dropout on NF4, rank 16", Base.NF4, MASK, 6, 16, 9, 33),
+                last("float32, rank 3", Base.F32, null, 3, 14),
+                last("NF4, rank 16, with dropout", Base.NF4, MASK, 16, 33));
     }
 
     @Override
@@ -78,13 +90,36 @@ class LoraLinearTest extends OpTest {
             test.withoutNan(); // what is dropped is not seen, and no code stands for a NaN
         }
         return test.gives((tape, inputs) -> {
-            Tensor w = inputs.get("w");
-            Weight weight =
-                    base == Base.NF4 ? Nf4.quantize(w, true, inputs.memory(), tape.device()) : new DenseWeight(w);
+            Weight weight = weight(base, inputs.get("w"), inputs.memory(), tape.device());
             Sequences sequences = mask == null ? null : documents(tape, rows);
             LowRank adapter = new LowRank(inputs.get("a"), inputs.get("b"), 0.5f);
             return LoraLinear.apply(tape, inputs.get("x"), weight, adapter, mask, sequences);
         });
+    }
+
+    /** As the last op but a sum of a block that is computed again on the way back. */
+    private static OpCase last(String what, Base base, Dropout.Mask mask, int rank, int width) {
+        int rows = 7;
+        return OpCase.of("LoraLinear at the end of a Checkpoint, " + what, LoraLinear.Kernel.class)
+                .activation("x", rows, width)
+                .leaf("a", rank, width)
+                .leaf("b", width, rank)
+                .frozen("w", DType.F32, width, width)
+                .withoutNan()
+                .gives((tape, inputs) -> {
+                    Weight weight = weight(base, inputs.get("w"), inputs.memory(), tape.device());
+                    Sequences sequences = documents(tape, rows);
+                    LowRank adapter = new LowRank(inputs.get("a"), inputs.get("b"), 0.5f);
+                    return Checkpoint.apply(
+                            tape,
+                            inputs.get("x"),
+                            (inner, x) -> inner.last(() -> Add.inPlace(
+                                    inner, x, LoraLinear.apply(inner, x, weight, adapter, mask, sequences))));
+                });
+    }
+
+    private static Weight weight(Base base, Tensor w, ModelMemory memory, Device device) {
+        return base == Base.NF4 ? Nf4.quantize(w, true, memory, device) : new DenseWeight(w);
     }
 
     private static Sequences documents(Tape tape, int rows) {
@@ -161,6 +196,83 @@ class LoraLinearTest extends OpTest {
 
     private static Parameter parameter(String name, ModelMemory memory, long... dims) {
         return Parameter.of(name, memory.empty(DType.F32, dims).set(OpCase.normal(name, dims)), memory);
+    }
+
+    /** What a block ends with, and the kernels that its second run needs. */
+    private record Ending(
+            boolean adapted, Base base, boolean dropout, int rows, int width, List<String> kernelsOfTheSecondRun) {}
+
+    static Stream<Ending> endings() {
+        return Stream.of(
+                new Ending(true, Base.F32, false, 40, 1300, List.of("LoraLinear.down")), // a sum in more than one piece
+                new Ending(true, Base.NF4, false, 40, 1300, List.of("LoraLinear.down")),
+                new Ending(true, Base.NF4, true, 20, 90, List.of("Dropout.forward", "LoraLinear.down")),
+                new Ending(true, Base.F32, false, 2, 90, List.of("LoraLinear.down")),
+                new Ending(false, Base.F32, false, 20, 90, List.of()),
+                new Ending(false, Base.NF4, false, 20, 90, List.of()));
+    }
+
+    @ParameterizedTest
+    @MethodSource("endings")
+    void atABlocksEndTheSecondRunComputesNoOutputAndGradientsAreTheSameBits(Ending ending) {
+        List<String> kernels = new ArrayList<>();
+        List<float[]> plain = gradients(ending, false, kernels);
+        kernels.clear();
+        List<float[]> checkpointed = gradients(ending, true, kernels);
+        for (int i = 0; i < plain.size(); i++) {
+            assertArrayEquals(plain.get(i), checkpointed.get(i), "tensor " + i + " of y, dx, dA, dB");
+        }
+        int second = kernels.indexOf("Add.forward") + 1;
+        List<String> forward = kernels.subList(second, kernels.size()).stream()
+                .filter(kernel -> !kernel.endsWith(".backward"))
+                .toList();
+        List<String> wanted = new ArrayList<>(ending.kernelsOfTheSecondRun);
+        wanted.add("Add.forward"); // the gradient of x, beside the linear
+        if (ending.dropout) {
+            wanted.add("Dropout.forward"); // dA needs what is dropped once more
+        }
+        assertEquals(wanted, forward);
+    }
+
+    /** y, dx, dA, dB of {@code x + linear(x)}, and what kernels have run. */
+    private static List<float[]> gradients(Ending ending, boolean checkpointed, List<String> kernels) {
+        int width = ending.width;
+        try (CpuDevice device = new CpuDevice(2);
+                ModelMemory memory = new ModelMemory(device);
+                StepMemory step = new StepMemory(device)) {
+            Parameter x = parameter("x", memory, ending.rows, width);
+            Parameter a = parameter("a", memory, 3, width);
+            Parameter b = parameter("b", memory, width, 3);
+            Tensor w = memory.empty(DType.F32, width, width).set(OpCase.normal("w", width, width));
+            Weight weight = weight(ending.base, w, memory, device);
+            LowRank adapter = new LowRank(a.value(), b.value(), 0.5f);
+            device.observe((contract, method, arguments, nanoseconds) ->
+                    kernels.add(contract.getEnclosingClass().getSimpleName() + "." + method.getName()));
+            try (Tape tape = Tape.recording(step, new Parameters(List.of(x, a, b)))) {
+                Sequences sequences = Sequences.of(step.activations(), 0, ending.rows);
+                Dropout.Mask mask = ending.dropout ? MASK : null;
+                BiFunction<Tape, Tensor, Tensor> block = (inner, h) -> inner.last(() -> Add.inPlace(
+                        inner,
+                        h,
+                        ending.adapted
+                                ? LoraLinear.apply(inner, h, weight, adapter, mask, sequences)
+                                : WeightLinear.apply(inner, h, weight)));
+                Tensor y = checkpointed ? Checkpoint.apply(tape, x.value(), block) : block.apply(tape, x.value());
+                float[] values = y.toFloats();
+                Tensor loss = tape.empty(DType.F32, 1);
+                tape.record(
+                        loss,
+                        List.of(y),
+                        (dLoss, gradients) ->
+                                gradients.wanted(y).tensor().set(OpCase.normal("dy", ending.rows, width)));
+                tape.backward(loss);
+                return List.of(
+                        values,
+                        x.gradient().toFloats(),
+                        a.gradient().toFloats(),
+                        b.gradient().toFloats());
+            }
+        }
     }
 
     @Test

@@ -40,7 +40,9 @@ public final class Nf4Linear {
     public static Tensor apply(Tape tape, Tensor x, Nf4Weight w) {
         Shapes.activation(x, -1, w.in(), "Nf4Linear", "x");
         Tensor y = tape.empty(x.dtype(), x.rows(), w.out()); // [T, out]
-        x.device().kernel(Kernel.class).forward(x, w, y);
+        if (tape.needsOutput()) {
+            x.device().kernel(Kernel.class).forward(x, w, y);
+        }
         return tape.record(y, List.of(x), new Saved(x, w));
     }
 

@@ -20,10 +20,15 @@ final class CudaLoraLinear implements LoraLinear.Kernel {
 
     @Override
     public void forward(Tensor x, Tensor dropped, Weight w, LoraLinear.LowRank adapter, Tensor u, Tensor y) {
-        matMul.multiply(Form.NT, Factor.of(dropped), Factor.of(adapter.a()), 1, new Grad(u, false));
+        down(dropped, adapter, u);
         Term base = new Term(Factor.of(x), Factor.of(w));
         Term low = new Term(Factor.of(u), Factor.of(adapter.b()));
         matMul.multiply(Form.NT, base, low, adapter.scale(), new Grad(y, false));
+    }
+
+    @Override
+    public void down(Tensor dropped, LoraLinear.LowRank adapter, Tensor u) {
+        matMul.multiply(Form.NT, Factor.of(dropped), Factor.of(adapter.a()), 1, new Grad(u, false));
     }
 
     @Override

@@ -42,7 +42,7 @@ public final class ApartDevice extends DelegatingDevice {
             Map.entry(Embedding.Kernel.class, Map.of("forward", "--o", "backward", "-i-")),
             Map.entry(Linear.Kernel.class, Map.of("forward", "i-o", "backward", "i-io-")),
             Map.entry(Nf4Linear.Kernel.class, Map.of("forward", "i-o", "backward", "-io")),
-            Map.entry(LoraLinear.Kernel.class, Map.of("forward", "ii--oo", "backward", "i--iiooo--")),
+            Map.entry(LoraLinear.Kernel.class, Map.of("forward", "ii--oo", "down", "i-o", "backward", "i--iiooo--")),
             Map.entry(Attention.Kernel.class, Map.of("forward", "iii-o-", "backward", "iiii-i--ooo")),
             Map.entry(CachedAttention.Kernel.class, Map.of("forward", "iii---o")),
             Map.entry(LinearCrossEntropy.Kernel.class, Map.of("nll", "b----", "scatter", "i--o")));

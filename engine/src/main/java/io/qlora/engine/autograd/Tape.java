@@ -12,6 +12,7 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Objects;
 import java.util.Set;
+import java.util.function.Supplier;
 
 /**
  * What was computed, in order, so that it can be walked back: explicit, linear, one a micro-batch. An op is recorded only
@@ -27,28 +28,39 @@ public final class Tape implements AutoCloseable {
     private final StepMemory memory;
     private final Parameters leaves;
     private final boolean recording;
+    private final boolean again;
     private final BumpPool.Mark start;
     private final List<Node> nodes = new ArrayList<>();
     private final Set<Tensor> tracked = Collections.newSetFromMap(new IdentityHashMap<>());
     private BumpPool.Mark nodeStart;
     private BumpPool.Mark hostStart; // null as long as nothing of this tape is there
+    private boolean last; // whether the ops that run are those of last()
 
-    private Tape(StepMemory memory, Parameters leaves, boolean recording) {
+    private Tape(StepMemory memory, Parameters leaves, boolean recording, boolean again) {
         this.memory = memory;
         this.leaves = leaves;
         this.recording = recording;
+        this.again = again;
         this.start = memory.activations().mark();
         this.nodeStart = start;
     }
 
     /** A tape that records whatever depends on {@code leaves}. */
     public static Tape recording(StepMemory memory, Parameters leaves) {
-        return new Tape(memory, leaves, true);
+        return new Tape(memory, leaves, true, false);
+    }
+
+    /**
+     * A tape that records what was computed before, on another, and is computed again only to be walked back: nobody
+     * reads the elements of its last output.
+     */
+    public static Tape recordingAgain(StepMemory memory, Parameters leaves) {
+        return new Tape(memory, leaves, true, true);
     }
 
     /** A tape that records nothing: for evaluation and generation. */
     public static Tape inference(StepMemory memory) {
-        return new Tape(memory, Parameters.none(), false);
+        return new Tape(memory, Parameters.none(), false, false);
     }
 
     /**
@@ -56,7 +68,7 @@ public final class Tape implements AutoCloseable {
      * of its own, and that again when it is walked back.
      */
     public static Tape tracking(StepMemory memory, Parameters leaves) {
-        return new Tape(memory, leaves, false);
+        return new Tape(memory, leaves, false, false);
     }
 
     public Device device() {
@@ -109,6 +121,27 @@ public final class Tape implements AutoCloseable {
     public interface Scratch extends AutoCloseable {
         @Override
         void close();
+    }
+
+    /**
+     * Runs the ops at the end of what this tape is for: nothing else on it reads the elements of their outputs, and no way
+     * back does. Where they are {@linkplain #recordingAgain recorded again} these need not be computed.
+     */
+    public Tensor last(Supplier<Tensor> ops) {
+        last = true;
+        try {
+            return ops.get();
+        } finally {
+            last = false;
+        }
+    }
+
+    /**
+     * Whether an op has to compute its output. If not, its elements may stay undefined; an op that does not ask computes
+     * something that nobody reads.
+     */
+    public boolean needsOutput() {
+        return !(again && last);
     }
 
     /** Whether {@code x} is a leaf or depends on one. */

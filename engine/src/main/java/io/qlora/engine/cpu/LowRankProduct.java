@@ -40,6 +40,17 @@ public final class LowRankProduct {
     }
 
     /**
+     * {@code u = x · down} alone, the same as {@link #forward}, bit for bit.
+     *
+     * @param x [M, K], F32 on the host
+     * @param down [K, R]
+     * @param u [M, R], F32, written
+     */
+    public void down(Tensor x, PanelSource down, Tensor u) {
+        inSlices(List.of(new Term(Left.of(x), down)), down, u, left -> {});
+    }
+
+    /**
      * {@code v = dy · b}, {@code dx = dy · w + scale · v · a}, {@code db = scale · dyᵀ · u}, {@code da = scale · vᵀ · x}.
      *
      * @param dy [M, out], F32 on the host

@@ -10,6 +10,7 @@ import java.util.function.BiFunction;
 /**
  * A block of a model that is computed twice to save memory (Chen et al. 2016, arXiv 1604.06174): forward, of all that it
  * computes only its output is kept; on the way back it is computed again, this time recorded, and walked back at once.
+ * Of what the block marks as its {@linkplain Tape#last last} ops, that time only what their way back needs is computed.
  *
  * <pre>
  *   y = block(x)
@@ -54,7 +55,7 @@ public final class Checkpoint {
 
     /** Computes the block again and walks it back. */
     static void backward(Tape tape, Tensor x, BiFunction<Tape, Tensor, Tensor> block, Tensor dy, Gradients gradients) {
-        try (Tape inner = Tape.recording(tape.memory(), tape.leaves())) {
+        try (Tape inner = Tape.recordingAgain(tape.memory(), tape.leaves())) {
             Tensor y = run(tape, inner, x, block);
             inner.backward(y, dy, gradients);
         }

@@ -42,7 +42,9 @@ public final class Linear {
     public static Tensor apply(Tape tape, Tensor x, DenseWeight w) {
         Shapes.activation(x, -1, w.in(), "Linear", "x");
         Tensor y = tape.empty(x.dtype(), x.rows(), w.out()); // [T, out]
-        x.device().kernel(Kernel.class).forward(x, w.tensor(), y);
+        if (tape.needsOutput()) {
+            x.device().kernel(Kernel.class).forward(x, w.tensor(), y);
+        }
         return tape.record(y, List.of(x, w.tensor()), new Saved(x, w.tensor()));
     }
 

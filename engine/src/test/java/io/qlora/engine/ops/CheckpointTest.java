@@ -62,7 +62,7 @@ class CheckpointTest extends OpTest {
             Tensor b = RmsNorm.apply(tape, a, w, 1e-5f);
             Rope.Rotated rotated = Rope.apply(tape, RmsNorm.apply(tape, a, w, 1e-5f), b, table, sequences);
             Tensor gated = SwiGlu.apply(tape, rotated.q(), rotated.k());
-            return Add.inPlace(tape, x, Dropout.apply(tape, gated, 0.2f, STEP, layer, sequences));
+            return tape.last(() -> Add.inPlace(tape, x, Dropout.apply(tape, gated, 0.2f, STEP, layer, sequences)));
         }
     }
 

@@ -38,23 +38,28 @@ final class CpuLoraLinear implements LoraLinear.Kernel {
 
     @Override
     public void forward(Tensor x, Tensor dropped, Weight w, LowRank adapter, Tensor u, Tensor y) {
-        PanelSource a = DensePanels.forward(adapter.a());
         PanelSource b = DensePanels.forward(adapter.b());
         if (x.length() <= RowProduct.ROWS) {
             base.forward(x, w, y);
-            product.multiply(List.of(new Term(Left.of(dropped), a)), u, false);
+            down(dropped, adapter, u);
             product.multiply(List.of(new Term(Left.of(u).scaled(adapter.scale()), b)), y, true);
             return;
         }
         try (PanelSource panels = WeightPanels.forward(w, workers)) {
             if (dropped == x) {
+                PanelSource a = DensePanels.forward(adapter.a());
                 lowRank.forward(x, panels, a, adapter.scale(), u, b, y);
             } else {
-                product.multiply(List.of(new Term(Left.of(dropped), a)), u, false);
+                down(dropped, adapter, u);
                 Term up = new Term(Left.of(u).scaled(adapter.scale()), b);
                 product.multiply(List.of(new Term(Left.of(x), panels), up), y, false);
             }
         }
+    }
+
+    @Override
+    public void down(Tensor dropped, LowRank adapter, Tensor u) {
+        lowRank.down(dropped, DensePanels.forward(adapter.a()), u);
     }
 
     @Override

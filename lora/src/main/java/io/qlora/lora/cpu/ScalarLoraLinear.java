@@ -26,17 +26,26 @@ final class ScalarLoraLinear implements LoraLinear.Kernel {
     @Override
     public void forward(Tensor x, Tensor dropped, Weight w, LowRank adapter, Tensor u, Tensor y) {
         base.forward(x, w, y);
-        Tensor a = adapter.a();
+        down(dropped, adapter, u);
         Tensor b = adapter.b();
         int rank = adapter.rank();
         workers.run(x.length(), t -> {
-            for (int r = 0; r < rank; r++) {
-                put(u, at(t, r, rank), dot(dropped, at(t, 0, w.in()), 1, a, at(r, 0, w.in()), 1, w.in()));
-            }
             for (int o = 0; o < w.out(); o++) {
                 double sum = dot(u, at(t, 0, rank), 1, b, at(o, 0, rank), 1, rank);
                 long i = at(t, o, w.out());
                 put(y, i, get(y, i) + adapter.scale() * sum);
+            }
+        });
+    }
+
+    @Override
+    public void down(Tensor dropped, LowRank adapter, Tensor u) {
+        Tensor a = adapter.a();
+        int in = a.cols();
+        int rank = adapter.rank();
+        workers.run(dropped.length(), t -> {
+            for (int r = 0; r < rank; r++) {
+                put(u, at(t, r, rank), dot(dropped, at(t, 0, in), 1, a, at(r, 0, in), 1, in));
             }
         });
     }

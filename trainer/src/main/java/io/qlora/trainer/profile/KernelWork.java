@@ -71,8 +71,12 @@ public record KernelWork(double flops, double bytes) {
         return new KernelWork(product(((Tensor) (method.equals("forward") ? a[0] : a[1])).rows(), w), bytes(a));
     }
 
-    /** forward(x, dropped, w, adapter, u, y), backward(dropped, w, adapter, u, dy, v, dx, dDropped, da, db). */
+    /** forward(x, dropped, w, adapter, u, y), down(dropped, adapter, u), backward(dropped, w, adapter, u, dy, v, dx, dDropped, da, db). */
     private static KernelWork loraLinear(String method, Object[] a) {
+        if (method.equals("down")) {
+            Tensor ofDown = ((LoraLinear.LowRank) a[1]).a();
+            return new KernelWork(2.0 * ((Tensor) a[0]).rows() * ofDown.size(), bytes(a[0], ofDown, a[2]));
+        }
         boolean forward = method.equals("forward");
         Weight w = (Weight) a[forward ? 2 : 1];
         LoraLinear.LowRank adapter = (LoraLinear.LowRank) a[forward ? 3 : 2];

@@ -46,10 +46,13 @@ class KernelProfileTest {
             .build();
 
     /** Losses of some steps on one document. */
-    private static List<Double> train(CpuDevice device, int tokens) throws IOException {
+    private static List<Double> train(CpuDevice device, int tokens, boolean checkpointing) throws IOException {
         List<Double> losses = new ArrayList<>();
-        TrainingConfig training =
-                TrainingConfig.builder().learningRate(1e-2).maxSteps(STEPS).build();
+        TrainingConfig training = TrainingConfig.builder()
+                .learningRate(1e-2)
+                .maxSteps(STEPS)
+                .gradientCheckpointing(checkpointing)
+                .build();
         LoraConfig lora = LoraConfig.builder().r(4).build();
         boolean[] targets = new boolean[tokens];
         Arrays.fill(targets, 1, tokens, true);
@@ -70,11 +73,11 @@ class KernelProfileTest {
         return losses;
     }
 
-    private static List<KernelProfile.Row> profile(int tokens) throws IOException {
+    private static List<KernelProfile.Row> profile(int tokens, boolean checkpointing) throws IOException {
         try (CpuDevice device = new CpuDevice(1)) {
             KernelProfile profile = new KernelProfile();
             device.observe(profile);
-            train(device, tokens);
+            train(device, tokens, checkpointing);
             return profile.rows(STEPS, 1000);
         }
     }
@@ -88,7 +91,7 @@ class KernelProfileTest {
 
     @Test
     void everyKernelOfAStepIsCountedWithItsWork() throws IOException {
-        List<KernelProfile.Row> rows = profile(20);
+        List<KernelProfile.Row> rows = profile(20, false);
         KernelProfile.Row adapted = row(rows, "LoraLinear.forward");
         assertEquals(7 * 2, adapted.calls());
         // q and o, k and v, gate and up, down
@@ -105,8 +108,19 @@ class KernelProfileTest {
     }
 
     @Test
+    void withCheckpointingAllOfABlockIsComputedTwiceButItsEnd() throws IOException {
+        List<KernelProfile.Row> rows = profile(20, true);
+        assertEquals((7 + 6) * 2, row(rows, "LoraLinear.forward").calls());
+        KernelProfile.Row down = row(rows, "LoraLinear.down");
+        assertEquals(2, down.calls());
+        assertEquals(2 * 2.0 * 20 * 4 * 96, down.gflopS() * down.milliseconds() * 1e6, 1);
+        assertEquals(2 * 2, row(rows, "Attention.forward").calls());
+        assertEquals(2, row(rows, "Attention.backward").calls());
+    }
+
+    @Test
     void sharesAddUpToOne() throws IOException {
-        List<KernelProfile.Row> rows = profile(20);
+        List<KernelProfile.Row> rows = profile(20, false);
         assertEquals("outside of kernels", rows.getLast().kernel());
         assertEquals(1, rows.stream().mapToDouble(KernelProfile.Row::share).sum(), 1e-9);
     }
@@ -114,7 +128,7 @@ class KernelProfileTest {
     /** Of so few tokens that the adapter has its base computed by the base's own kernel. */
     @Test
     void aKernelThatAnotherCallsIsPartOfTheOther() throws IOException {
-        List<KernelProfile.Row> rows = profile(2);
+        List<KernelProfile.Row> rows = profile(2, false);
         assertTrue(row(rows, "LoraLinear.forward").calls() > 0);
         assertFalse(rows.stream().anyMatch(row -> row.kernel().startsWith("Nf4Linear")));
     }
@@ -122,9 +136,9 @@ class KernelProfileTest {
     @Test
     void lookingOnChangesNothing() throws IOException {
         try (CpuDevice device = new CpuDevice(1)) {
-            List<Double> losses = train(device, 20);
+            List<Double> losses = train(device, 20, false);
             device.observe(new KernelProfile());
-            assertEquals(losses, train(device, 20));
+            assertEquals(losses, train(device, 20, false));
         }
     }
 
