@@ -39,20 +39,15 @@ int cuDevicePrimaryCtxRetain(void **context, int device) { *context = (void *)0x
 int cuDevicePrimaryCtxRelease_v2(int device) { return called("cuDevicePrimaryCtxRelease", "%d", device); }
 int cuDevicePrimaryCtxRelease(int device) { return cuDevicePrimaryCtxRelease_v2(device); }
 int cuCtxSetCurrent(void *context) { return called("cuCtxSetCurrent", "%p", context); }
-int cuCtxSynchronize(void) { return called("cuCtxSynchronize", ""); }
 int cuMemGetInfo_v2(size_t *free, size_t *total) { *free = 3ul << 30; *total = 8ul << 30; return called("cuMemGetInfo", ""); }
 int cuMemAlloc_v2(uint64_t *address, size_t bytes) { *address = 0x7000000000; return called("cuMemAlloc", "%zu", bytes); }
 int cuMemFree_v2(uint64_t address) { return called("cuMemFree", "%lx", address); }
 int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) { *memory = malloc(bytes); return called("cuMemHostAlloc", "%zu, %u", bytes, flags); }
 int cuMemFreeHost(void *memory) { free(memory); return called("cuMemFreeHost", ""); }
-int cuMemHostRegister_v2(void *memory, size_t bytes, unsigned flags) { return called("cuMemHostRegister", "%zu, %u", bytes, flags); }
-int cuMemHostRegister(void *memory, size_t bytes, unsigned flags) { return cuMemHostRegister_v2(memory, bytes, flags); }
-int cuMemHostUnregister(void *memory) { return called("cuMemHostUnregister", ""); }
 int cuMemcpyHtoDAsync_v2(uint64_t target, const void *source, size_t bytes, void *stream) { return called("cuMemcpyHtoDAsync", "%lx, %d, %zu, %p", target, *(const int *)source, bytes, stream); }
 int cuMemcpyDtoHAsync_v2(void *target, uint64_t source, size_t bytes, void *stream) { memset(target, 0x5A, bytes); return called("cuMemcpyDtoHAsync", "%lx, %zu, %p", source, bytes, stream); }
 int cuMemcpyDtoDAsync_v2(uint64_t target, uint64_t source, size_t bytes, void *stream) { return called("cuMemcpyDtoDAsync", "%lx, %lx, %zu, %p", target, source, bytes, stream); }
 int cuMemsetD8Async(uint64_t target, unsigned char value, size_t bytes, void *stream) { return called("cuMemsetD8Async", "%lx, %u, %zu, %p", target, value, bytes, stream); }
-int cuMemsetD32Async(uint64_t target, unsigned value, size_t words, void *stream) { return called("cuMemsetD32Async", "%lx, %x, %zu, %p", target, value, words, stream); }
 int cuModuleLoadData(void **module, const void *image) { *module = (void *)0xD0; return called("cuModuleLoadData", "%s", (const char *)image); }
 int cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) {
     for (unsigned i = 0; i < count; i++)
@@ -63,7 +58,6 @@ int cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *op
 int cuModuleUnload(void *module) { return called("cuModuleUnload", "%p", module); }
 int cuModuleGetFunction(void **function, void *module, const char *name) { *function = (void *)0xF0; return called("cuModuleGetFunction", "%p, %s", module, name); }
 int cuFuncSetAttribute(void *function, int attribute, int value) { return called("cuFuncSetAttribute", "%p, %d, %d", function, attribute, value); }
-int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *function, int threads, size_t shared) { *blocks = 2; return called("cuOccupancyMaxActiveBlocksPerMultiprocessor", "%p, %d, %zu", function, threads, shared); }
 int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz, unsigned shared, void *stream, void **arguments, void **extra) {
     return called("cuLaunchKernel", "%p, %u %u %u, %u %u %u, %u, %p, {%lx, %d, %g}, %p", function, x, y, z, bx, by, bz, shared, stream,
                   *(uint64_t *)arguments[0], *(int *)arguments[1], *(float *)arguments[2], (void *)extra);

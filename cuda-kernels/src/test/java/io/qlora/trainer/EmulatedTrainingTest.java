@@ -211,7 +211,6 @@ class EmulatedTrainingTest {
             }
             assertEquals(1, Collections.frequency(calls, "copyToHost"), "what is read");
             assertEquals(0, Collections.frequency(calls, "synchronizeStream"));
-            assertEquals(0, Collections.frequency(calls, "synchronize"));
             assertEquals(0, Collections.frequency(calls, "allocate"));
         }
     }

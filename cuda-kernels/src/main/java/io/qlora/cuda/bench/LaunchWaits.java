@@ -19,7 +19,7 @@ import java.util.Set;
 public final class LaunchWaits implements AutoCloseable {
 
     /** What has the card do something. */
-    private static final Set<String> WORK = Set.of("launch", "launchElsewhere", "copyOnDevice", "fill", "fillWords");
+    private static final Set<String> WORK = Set.of("launch", "launchElsewhere", "copyOnDevice", "fill");
 
     private final CudaDevice watched;
     private final CudaDriver driver;

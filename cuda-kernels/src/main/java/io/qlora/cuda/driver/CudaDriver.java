@@ -44,9 +44,6 @@ public interface CudaDriver extends AutoCloseable {
     /** Makes a context current on this thread. */
     void setCurrent(long context);
 
-    /** Waits for everything that was begun in the current context. */
-    void synchronize();
-
     /** What the card has left and what it has, bytes. */
     record MemoryInfo(long free, long total) {}
 
@@ -62,11 +59,6 @@ public interface CudaDriver extends AutoCloseable {
 
     void freeHost(MemorySegment memory);
 
-    /** Makes existing host memory such as {@link #allocateHost} gives. */
-    void registerHost(MemorySegment memory);
-
-    void unregisterHost(MemorySegment memory);
-
     /** Copies all of {@code source}; it may be reused when the stream has come this far. */
     void copyToDevice(long target, MemorySegment source, long stream);
 
@@ -77,9 +69,6 @@ public interface CudaDriver extends AutoCloseable {
 
     /** Sets bytes. */
     void fill(long target, byte value, long bytes, long stream);
-
-    /** Sets 32-bit words. */
-    void fillWords(long target, int value, long words, long stream);
 
     /**
      * Loads code: a cubin, a fatbin, or PTX, which the driver then compiles.
@@ -95,9 +84,6 @@ public interface CudaDriver extends AutoCloseable {
 
     /** Allows a kernel this much dynamic shared memory, bytes; needed above 48 KiB. */
     void allowSharedMemory(long function, int bytes);
-
-    /** How many blocks of this size a multiprocessor holds at once. */
-    int activeBlocks(long function, int threads, int sharedBytes);
 
     /**
      * Begins a kernel.

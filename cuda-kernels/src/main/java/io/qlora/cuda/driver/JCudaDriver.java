@@ -165,11 +165,6 @@ final class JCudaDriver implements CudaDriver {
     }
 
     @Override
-    public void synchronize() {
-        check(jcuda.driver.JCudaDriver.cuCtxSynchronize(), "cuCtxSynchronize");
-    }
-
-    @Override
     public MemoryInfo memoryInfo() {
         long[] free = new long[1];
         long[] total = new long[1];
@@ -206,18 +201,6 @@ final class JCudaDriver implements CudaDriver {
     }
 
     @Override
-    public void registerHost(MemorySegment memory) {
-        int code = jcuda.driver.JCudaDriver.cuMemHostRegister(new Host(memory), memory.byteSize(), 0);
-        check(code, "cuMemHostRegister", "bytes", memory.byteSize());
-    }
-
-    @Override
-    public void unregisterHost(MemorySegment memory) {
-        int code = jcuda.driver.JCudaDriver.cuMemHostUnregister(new Host(memory));
-        check(code, "cuMemHostUnregister", "bytes", memory.byteSize());
-    }
-
-    @Override
     public void copyToDevice(long target, MemorySegment source, long stream) {
         int code = jcuda.driver.JCudaDriver.cuMemcpyHtoDAsync(
                 new Address(target), new Host(source), source.byteSize(), streams.get(stream));
@@ -242,12 +225,6 @@ final class JCudaDriver implements CudaDriver {
     public void fill(long target, byte value, long bytes, long stream) {
         int code = jcuda.driver.JCudaDriver.cuMemsetD8Async(new Address(target), value, bytes, streams.get(stream));
         check(code, "cuMemsetD8Async", "target", Long.toHexString(target), "bytes", bytes);
-    }
-
-    @Override
-    public void fillWords(long target, int value, long words, long stream) {
-        int code = jcuda.driver.JCudaDriver.cuMemsetD32Async(new Address(target), value, words, streams.get(stream));
-        check(code, "cuMemsetD32Async", "target", Long.toHexString(target), "words", words);
     }
 
     @Override
@@ -277,15 +254,6 @@ final class JCudaDriver implements CudaDriver {
     public void allowSharedMemory(long function, int bytes) {
         int code = jcuda.driver.JCudaDriver.cuFuncSetAttribute(functions.get(function), SHARED_SIZE_ATTRIBUTE, bytes);
         check(code, "cuFuncSetAttribute", "shared bytes", bytes);
-    }
-
-    @Override
-    public int activeBlocks(long function, int threads, int sharedBytes) {
-        int[] blocks = new int[1];
-        int code = jcuda.driver.JCudaDriver.cuOccupancyMaxActiveBlocksPerMultiprocessor(
-                blocks, functions.get(function), threads, sharedBytes);
-        check(code, "cuOccupancyMaxActiveBlocksPerMultiprocessor", "threads", threads);
-        return blocks[0];
     }
 
     @Override

@@ -124,11 +124,6 @@ final class PanamaDriver implements CudaDriver {
     }
 
     @Override
-    public void synchronize() {
-        check(LibCuda.cuCtxSynchronize(), "cuCtxSynchronize");
-    }
-
-    @Override
     public MemoryInfo memoryInfo() {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment info = arena.allocate(ValueLayout.JAVA_LONG, 2);
@@ -166,17 +161,6 @@ final class PanamaDriver implements CudaDriver {
     }
 
     @Override
-    public void registerHost(MemorySegment memory) {
-        int code = LibCuda.cuMemHostRegister_v2(memory, memory.byteSize(), 0);
-        check(code, "cuMemHostRegister", "bytes", memory.byteSize());
-    }
-
-    @Override
-    public void unregisterHost(MemorySegment memory) {
-        check(LibCuda.cuMemHostUnregister(memory), "cuMemHostUnregister", "bytes", memory.byteSize());
-    }
-
-    @Override
     public void copyToDevice(long target, MemorySegment source, long stream) {
         int code = LibCuda.cuMemcpyHtoDAsync_v2(target, source, source.byteSize(), pointer(stream));
         check(code, "cuMemcpyHtoDAsync", "target", Long.toHexString(target), "bytes", source.byteSize());
@@ -198,12 +182,6 @@ final class PanamaDriver implements CudaDriver {
     public void fill(long target, byte value, long bytes, long stream) {
         int code = LibCuda.cuMemsetD8Async(target, value, bytes, pointer(stream));
         check(code, "cuMemsetD8Async", "target", Long.toHexString(target), "bytes", bytes);
-    }
-
-    @Override
-    public void fillWords(long target, int value, long words, long stream) {
-        int code = LibCuda.cuMemsetD32Async(target, value, words, pointer(stream));
-        check(code, "cuMemsetD32Async", "target", Long.toHexString(target), "words", words);
     }
 
     @Override
@@ -245,17 +223,6 @@ final class PanamaDriver implements CudaDriver {
     public void allowSharedMemory(long function, int bytes) {
         int code = LibCuda.cuFuncSetAttribute(pointer(function), SHARED_SIZE_ATTRIBUTE, bytes);
         check(code, "cuFuncSetAttribute", "shared bytes", bytes);
-    }
-
-    @Override
-    public int activeBlocks(long function, int threads, int sharedBytes) {
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment blocks = arena.allocate(ValueLayout.JAVA_INT);
-            int code = LibCuda.cuOccupancyMaxActiveBlocksPerMultiprocessor(
-                    blocks, pointer(function), threads, sharedBytes);
-            check(code, "cuOccupancyMaxActiveBlocksPerMultiprocessor", "threads", threads);
-            return blocks.get(ValueLayout.JAVA_INT, 0);
-        }
     }
 
     @Override

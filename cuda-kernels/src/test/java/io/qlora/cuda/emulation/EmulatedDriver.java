@@ -165,9 +165,6 @@ public final class EmulatedDriver implements CudaDriver {
     public void setCurrent(long context) {}
 
     @Override
-    public void synchronize() {}
-
-    @Override
     public MemoryInfo memoryInfo() {
         return new MemoryInfo(capacity - used, capacity);
     }
@@ -211,12 +208,6 @@ public final class EmulatedDriver implements CudaDriver {
     }
 
     @Override
-    public void registerHost(MemorySegment memory) {}
-
-    @Override
-    public void unregisterHost(MemorySegment memory) {}
-
-    @Override
     public void copyToDevice(long target, MemorySegment source, long stream) {
         MemorySegment.copy(source, 0, memory(target, source.byteSize()), 0, source.byteSize());
     }
@@ -234,14 +225,6 @@ public final class EmulatedDriver implements CudaDriver {
     @Override
     public void fill(long target, byte value, long bytes, long stream) {
         memory(target, bytes).fill(value);
-    }
-
-    @Override
-    public void fillWords(long target, int value, long words, long stream) {
-        MemorySegment memory = memory(target, 4 * words);
-        for (long i = 0; i < words; i++) {
-            memory.setAtIndex(ValueLayout.JAVA_INT, i, value);
-        }
     }
 
     @Override
@@ -268,11 +251,6 @@ public final class EmulatedDriver implements CudaDriver {
             throw invalid("cuFuncSetAttribute", bytes + " bytes of shared memory");
         }
         allowedShared.put(function, bytes);
-    }
-
-    @Override
-    public int activeBlocks(long function, int threads, int sharedBytes) {
-        return 1;
     }
 
     @Override
