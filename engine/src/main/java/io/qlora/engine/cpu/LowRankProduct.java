@@ -98,7 +98,7 @@ public final class LowRankProduct {
 
         private RightPanels packU(LeftPanels left, Workers workers) {
             RightPanels panels = new RightPanels(DensePanels.rows(left.of(u)));
-            panels.pack(workers);
+            Tasks.run(workers, List.of(panels.packing()));
             return panels;
         }
 
@@ -129,7 +129,9 @@ public final class LowRankProduct {
         Depth depth = Depth.of(terms);
         int ofX = depth.blocksBefore(1);
         try (RightPanels narrow = new RightPanels(down)) {
-            narrow.pack(workers);
+            List<Tasks> first = MatMul.preparations(terms);
+            first.add(narrow.packing());
+            Tasks.run(workers, first);
             MatMul.inSlices(x.rows(), depth, left -> {
                 workers.run(MatMul.packings(left), task -> {
                     int from = MatMul.packingFrom(left, task);

@@ -1,6 +1,7 @@
 package io.qlora.engine.cpu;
 
 import io.qlora.engine.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -46,9 +47,21 @@ public final class MatMul {
         Result more = Result.of(c, true);
         Depth depth = Depth.of(terms);
         inSlices(result.rows(), depth, GROUPS, left -> {
-            workers.run(packings(left), task -> left.pack(terms, packingFrom(left, task), packingFrom(left, task + 1)));
+            List<Tasks> first = left.firstRow + left.firstGroup == 0 ? preparations(terms) : new ArrayList<>();
+            first.add(Tasks.of(
+                    packings(left), task -> left.pack(terms, packingFrom(left, task), packingFrom(left, task + 1))));
+            Tasks.run(workers, first);
             Tasks.run(workers, List.of(new ProductTasks(left, terms, left.firstGroup == 0 ? result : more)));
         });
+    }
+
+    /** What has to be done before the right-hand sides of {@code terms} are packed. */
+    static List<Tasks> preparations(List<Term> terms) {
+        List<Tasks> tasks = new ArrayList<>();
+        for (Term term : terms) {
+            tasks.add(Tasks.of(term.right().preparations(), term.right()::prepare));
+        }
+        return tasks;
     }
 
     /** Where the sum of {@code terms} goes. */

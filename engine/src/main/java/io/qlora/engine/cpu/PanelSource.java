@@ -14,6 +14,14 @@ public interface PanelSource extends AutoCloseable {
     /** Number of columns. */
     int width();
 
+    /** Number of pieces of the work to be done before the first panel is packed. None, unless it says so. */
+    default int preparations() {
+        return 0;
+    }
+
+    /** Does a piece of that work; different ones are done by several threads at once. */
+    default void prepare(int piece) {}
+
     /**
      * Writes rows {@code k0} to {@code k0 + kc} of columns {@code n0} to {@code n0 + nr} to {@code panel}: element
      * {@code (k, n)} at {@code (k − k0)·MatMul.NR + (n − n0)}. Columns from {@code nr} to {@code NR} are

@@ -20,8 +20,8 @@ final class RightPanels implements AutoCloseable {
         this.data = HeapArrays.take(Math.multiplyExact(panels * blocks, PANEL));
     }
 
-    void pack(Workers workers) {
-        workers.run(panels * blocks, task -> {
+    Tasks packing() {
+        return Tasks.of(panels * blocks, task -> {
             Scratch scratch = Scratch.ofThread();
             int panel = task / blocks;
             int from = task % blocks * KC;

@@ -11,6 +11,21 @@ interface Tasks {
     /** Does piece {@code task}. */
     void run(int task);
 
+    /** {@code count} pieces of {@code task}. */
+    static Tasks of(int count, Workers.Task task) {
+        return new Tasks() {
+            @Override
+            public int count() {
+                return count;
+            }
+
+            @Override
+            public void run(int piece) {
+                task.run(piece);
+            }
+        };
+    }
+
     /** Does all pieces of all of {@code jobs} as one job: nobody waits between two of them. */
     static void run(Workers workers, List<? extends Tasks> jobs) {
         int[] first = new int[jobs.size() + 1];

@@ -10,7 +10,6 @@ import io.qlora.engine.cpu.MatMul;
 import io.qlora.engine.cpu.PanelSource;
 import io.qlora.engine.cpu.RowProduct;
 import io.qlora.engine.cpu.Term;
-import io.qlora.engine.cpu.Workers;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.engine.tensor.Weight;
 import io.qlora.lora.LoraLinear;
@@ -24,15 +23,13 @@ import java.util.List;
  */
 final class CpuLoraLinear implements LoraLinear.Kernel {
 
-    private final Workers workers;
     private final LowRankProduct lowRank;
     private final MatMul product;
     private final BaseLinear base;
 
     CpuLoraLinear(CpuDevice device) {
-        this.workers = device.workers();
-        this.lowRank = new LowRankProduct(workers);
-        this.product = new MatMul(workers);
+        this.lowRank = new LowRankProduct(device.workers());
+        this.product = new MatMul(device.workers());
         this.base = new BaseLinear(device);
     }
 
@@ -45,7 +42,7 @@ final class CpuLoraLinear implements LoraLinear.Kernel {
             product.multiply(List.of(new Term(Left.of(u).scaled(adapter.scale()), b)), y, true);
             return;
         }
-        try (PanelSource panels = WeightPanels.forward(w, workers)) {
+        try (PanelSource panels = WeightPanels.forward(w)) {
             if (dropped == x) {
                 PanelSource a = DensePanels.forward(adapter.a());
                 lowRank.forward(x, panels, a, adapter.scale(), u, b, y);
@@ -77,7 +74,7 @@ final class CpuLoraLinear implements LoraLinear.Kernel {
         PanelSource a = dDropped == null ? DensePanels.backward(adapter.a()) : null;
         PanelSource b = DensePanels.backward(adapter.b());
         Gradients gradients = new Gradients(u, db, dropped, da);
-        try (PanelSource panels = WeightPanels.backward(w, workers)) {
+        try (PanelSource panels = WeightPanels.backward(w)) {
             lowRank.backward(dy, panels, b, adapter.scale(), v, a, dx, gradients);
         }
         if (dx != null && dDropped != null) {

@@ -27,7 +27,7 @@ final class CpuNf4Linear implements Nf4Linear.Kernel {
         if (x.rows() <= Nf4RowProduct.MOST) {
             Nf4RowProduct.multiply(new Nf4Reader(w), x, y, workers);
         } else {
-            try (PanelSource panels = Nf4Panels.forward(w, workers)) {
+            try (PanelSource panels = Nf4Panels.forward(w)) {
                 matMul.multiply(List.of(new Term(Left.of(x), panels)), y, false);
             }
         }
@@ -35,7 +35,7 @@ final class CpuNf4Linear implements Nf4Linear.Kernel {
 
     @Override
     public void backward(Nf4Weight w, Tensor dy, Grad dx) {
-        try (PanelSource panels = Nf4Panels.backward(w, workers)) {
+        try (PanelSource panels = Nf4Panels.backward(w)) {
             matMul.multiply(List.of(new Term(Left.of(dy), panels)), dx.tensor(), dx.accumulate());
         }
     }

@@ -8,7 +8,6 @@ import static io.qlora.nf4.cpu.Nf4Reader.WORD;
 import io.qlora.engine.cpu.HeapArrays;
 import io.qlora.engine.cpu.PanelScratch;
 import io.qlora.engine.cpu.PanelSource;
-import io.qlora.engine.cpu.Workers;
 import io.qlora.engine.tensor.Nf4Weight;
 import java.util.Arrays;
 
@@ -19,61 +18,47 @@ import java.util.Arrays;
  */
 public final class Nf4Panels {
 
-    private static final int SCALES = 2048; // a task
+    private static final int SCALES = 1024; // a piece of the work before
+    private static final int BLOCK_BITS = Integer.numberOfTrailingZeros(BLOCK);
 
     private Nf4Panels() {}
 
     /** {@code Wᵀ}, for {@code x·Wᵀ}: depth in, width out. To be closed after the product. */
-    public static PanelSource forward(Nf4Weight w, Workers workers) {
+    public static PanelSource forward(Nf4Weight w) {
         Nf4Reader reader = new Nf4Reader(w);
-        float[] scales = scales(reader, workers);
+        float[] scales = scales(reader);
         return reader.in % BLOCK == 0 ? new Columns(reader, scales) : new StraddledColumns(reader, scales);
     }
 
     /** W itself, for {@code dy·W}: depth out, width in. To be closed after the product. */
-    public static PanelSource backward(Nf4Weight w, Workers workers) {
+    public static PanelSource backward(Nf4Weight w) {
         Nf4Reader reader = new Nf4Reader(w);
-        return reader.in % BLOCK == 0
-                ? new Rows(reader, scalesByColumn(reader, workers))
-                : new StraddledRows(reader, scales(reader, workers));
+        float[] scales = scales(reader);
+        return reader.in % BLOCK == 0 ? new Rows(reader, scales) : new StraddledRows(reader, scales);
     }
 
-    /** All scales, one block after the other, and room for one more. */
-    private static float[] scales(Nf4Reader w, Workers workers) {
-        int blocks = w.blocks();
-        float[] scales = HeapArrays.take(blocks + 1);
-        workers.run(Math.ceilDiv(blocks, SCALES), task -> {
-            int from = task * SCALES;
-            w.scales(from, Math.min(SCALES, blocks - from), scales, from);
-        });
-        return scales;
+    /** Room for all scales, and for those that are read, but not used, behind the last. */
+    private static float[] scales(Nf4Reader w) {
+        return HeapArrays.take(w.blocks() + PanelDecoder.ROWS);
     }
 
-    /** The scales of whole blocks a row, those of each column of blocks together: [in / 64, out], and what fills a vector. */
-    private static float[] scalesByColumn(Nf4Reader w, Workers workers) {
-        int across = w.in / BLOCK;
-        int most = Math.ceilDiv(SCALES, across); // rows, a task
-        float[] scales = HeapArrays.take(w.blocks() + PanelDecoder.ROWS);
-        workers.run(Math.ceilDiv(w.out, most), task -> {
-            int from = task * most;
-            int rows = Math.min(most, w.out - from);
-            float[] byRow = PanelScratch.ofThread().floats(rows * across);
-            w.scales((long) from * across, rows * across, byRow, 0);
-            for (int column = 0; column < across; column++) {
-                for (int row = 0; row < rows; row++) {
-                    scales[column * w.out + from + row] = byRow[row * across + column];
-                }
-            }
-        });
-        return scales;
-    }
-
-    /** A weight and its scales. */
+    /** A weight and its scales, one block after the other. */
     private sealed interface Decoding extends PanelSource {
 
         Nf4Reader w();
 
         float[] scales();
+
+        @Override
+        default int preparations() {
+            return Math.ceilDiv(w().blocks(), SCALES);
+        }
+
+        @Override
+        default void prepare(int piece) {
+            int from = piece * SCALES;
+            w().scales(from, Math.min(SCALES, w().blocks() - from), scales(), from);
+        }
 
         @Override
         default void close() {
@@ -169,8 +154,32 @@ public final class Nf4Panels {
         }
     }
 
-    /** W, of whole blocks a row: a row of the panel lies within one. */
+    /** W, of whole blocks a row: a row of the panel lies within one. Scales are in the order of columns: {@code [in / 64, out]}. */
     private record Rows(Nf4Reader w, float[] scales) implements Backward {
+
+        @Override
+        public int preparations() {
+            return Math.ceilDiv(w.out, rows());
+        }
+
+        @Override
+        public void prepare(int piece) {
+            int across = w.in / BLOCK;
+            int from = piece * rows();
+            int rows = Math.min(rows(), w.out - from);
+            float[] byRow = PanelScratch.ofThread().floats(rows * across);
+            w.scales((long) from * across, rows * across, byRow, 0);
+            for (int column = 0; column < across; column++) {
+                for (int row = 0; row < rows; row++) {
+                    scales[column * w.out + from + row] = byRow[row * across + column];
+                }
+            }
+        }
+
+        /** Rows of W whose scales are a piece of work. */
+        private int rows() {
+            return Math.ceilDiv(SCALES * BLOCK, w.in);
+        }
 
         @Override
         public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
@@ -200,15 +209,11 @@ public final class Nf4Panels {
                 }
             }
             long from = (long) k0 * w.in + n0;
-            int block = (int) (from / BLOCK);
-            int phase = (int) (from % BLOCK);
-            for (int k = 0; k < kc; k++) {
-                words[bounds + k] = BLOCK - phase;
+            for (int k = 0; k < kc; k++, from += w.in) {
+                int block = (int) (from >>> BLOCK_BITS);
+                words[bounds + k] = BLOCK - ((int) from & BLOCK - 1);
                 ofPanel[2 * k] = scales[block];
                 ofPanel[2 * k + 1] = scales[block + 1];
-                phase += w.in % BLOCK;
-                block += w.in / BLOCK + phase / BLOCK;
-                phase %= BLOCK;
             }
             for (int column = 0; column < NR; column += WIDTH) {
                 PanelDecoder.straddledRows(words, ofPanel, bounds, kc, panel, column);

@@ -2,7 +2,6 @@ package io.qlora.nf4.cpu;
 
 import io.qlora.engine.cpu.DensePanels;
 import io.qlora.engine.cpu.PanelSource;
-import io.qlora.engine.cpu.Workers;
 import io.qlora.engine.tensor.DenseWeight;
 import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.engine.tensor.Weight;
@@ -13,18 +12,18 @@ public final class WeightPanels {
     private WeightPanels() {}
 
     /** {@code Wᵀ}, for {@code x·Wᵀ}: depth in, width out. */
-    public static PanelSource forward(Weight w, Workers workers) {
+    public static PanelSource forward(Weight w) {
         return switch (w) {
             case DenseWeight dense -> DensePanels.forward(dense.tensor());
-            case Nf4Weight nf4 -> Nf4Panels.forward(nf4, workers);
+            case Nf4Weight nf4 -> Nf4Panels.forward(nf4);
         };
     }
 
     /** W itself, for {@code dy·W}: depth out, width in. */
-    public static PanelSource backward(Weight w, Workers workers) {
+    public static PanelSource backward(Weight w) {
         return switch (w) {
             case DenseWeight dense -> DensePanels.backward(dense.tensor());
-            case Nf4Weight nf4 -> Nf4Panels.backward(nf4, workers);
+            case Nf4Weight nf4 -> Nf4Panels.backward(nf4);
         };
     }
 }
