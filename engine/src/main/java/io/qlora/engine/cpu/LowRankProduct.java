@@ -164,8 +164,8 @@ public final class LowRankProduct {
                         block,
                         to);
             }
-            int rows = Math.min(tileRows, left.rows - rowFrom);
-            result.store(block, to, left.firstRow + rowFrom, rows, p * NR, narrow.cols(p));
         }
+        int rows = Math.min(tileRows, left.rows - rowFrom);
+        result.store(block, tileRows * NR, left.firstRow + rowFrom, rows, 0, result.cols());
     }
 }

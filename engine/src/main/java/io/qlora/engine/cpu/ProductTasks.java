@@ -73,9 +73,8 @@ final class ProductTasks implements Tasks {
             }
         }
         int rows = Math.min(tileRows, left.rows - rowFrom);
-        for (int p = panelFrom; p < panelTo; p++) {
-            result.store(block, (p - panelFrom) * panelBlock, left.firstRow + rowFrom, rows, p * NR, cols(p));
-        }
+        int cols = (panelTo - panelFrom - 1) * NR + cols(panelTo - 1);
+        result.store(block, panelBlock, left.firstRow + rowFrom, rows, panelFrom * NR, cols);
     }
 
     private int cols(int panel) {

@@ -48,19 +48,24 @@ final class Result {
     /**
      * Writes {@code rows} rows by {@code cols} columns from (row, col) on.
      *
-     * @param block element (r, n) at {@code start + r · NR + n}
+     * @param block element (r, n) at {@code n / NR · panel + r · NR + n % NR}
      */
-    void store(float[] block, int start, int row, int rows, int col, int cols) {
+    void store(float[] block, int panel, int row, int rows, int col, int cols) {
+        int panels = cols / NR;
         long offset = 4 * ((long) row * cols() + col);
-        long stride = 4L * cols();
-        if (cols == NR) {
-            if (accumulate) {
-                addPairs(block, start, rows, segment, offset, stride);
-            } else {
-                writePairs(block, start, rows, segment, offset, stride);
-            }
-            return;
+        if (panels > 0 && accumulate) {
+            addPanels(block, panel, panels, rows, segment, offset, 4L * cols());
+        } else if (panels > 0) {
+            writePanels(block, panel, panels, rows, segment, offset, 4L * cols());
         }
+        if (cols % NR > 0) {
+            storeRest(block, panels * panel, rows, cols % NR, offset + 4L * panels * NR);
+        }
+    }
+
+    /** What does not fill a panel. */
+    private void storeRest(float[] block, int start, int rows, int cols, long offset) {
+        long stride = 4L * cols();
         int whole = cols / WIDTH * WIDTH;
         if (whole > 0 && accumulate) {
             add(block, start, rows, segment, offset, stride);
@@ -76,26 +81,33 @@ final class Result {
         }
     }
 
-    // Methods of their own: a vector that is one of two, chosen inside, would be an object.
+    // Row by row: rows are pages apart. Methods of their own: a vector that is one of two, chosen inside, would be an
+    // object.
 
-    private static void writePairs(float[] block, int start, int rows, MemorySegment c, long offset, long stride) {
+    private static void writePanels(
+            float[] block, int panel, int panels, int rows, MemorySegment c, long offset, long stride) {
         for (int r = 0; r < rows; r++) {
-            int i = start + r * NR;
-            long at = offset + r * stride;
-            FloatVector.fromArray(FLOATS, block, i).intoMemorySegment(c, at, ORDER);
-            FloatVector.fromArray(FLOATS, block, i + WIDTH).intoMemorySegment(c, at + 4L * WIDTH, ORDER);
+            for (int p = 0; p < panels; p++) {
+                int i = p * panel + r * NR;
+                long at = offset + r * stride + 4L * NR * p;
+                FloatVector.fromArray(FLOATS, block, i).intoMemorySegment(c, at, ORDER);
+                FloatVector.fromArray(FLOATS, block, i + WIDTH).intoMemorySegment(c, at + 4L * WIDTH, ORDER);
+            }
         }
     }
 
-    private static void addPairs(float[] block, int start, int rows, MemorySegment c, long offset, long stride) {
+    private static void addPanels(
+            float[] block, int panel, int panels, int rows, MemorySegment c, long offset, long stride) {
         for (int r = 0; r < rows; r++) {
-            int i = start + r * NR;
-            long left = offset + r * stride;
-            long right = left + 4L * WIDTH;
-            Widen.f32(c, left).add(FloatVector.fromArray(FLOATS, block, i)).intoMemorySegment(c, left, ORDER);
-            Widen.f32(c, right)
-                    .add(FloatVector.fromArray(FLOATS, block, i + WIDTH))
-                    .intoMemorySegment(c, right, ORDER);
+            for (int p = 0; p < panels; p++) {
+                int i = p * panel + r * NR;
+                long left = offset + r * stride + 4L * NR * p;
+                long right = left + 4L * WIDTH;
+                Widen.f32(c, left).add(FloatVector.fromArray(FLOATS, block, i)).intoMemorySegment(c, left, ORDER);
+                Widen.f32(c, right)
+                        .add(FloatVector.fromArray(FLOATS, block, i + WIDTH))
+                        .intoMemorySegment(c, right, ORDER);
+            }
         }
     }
 

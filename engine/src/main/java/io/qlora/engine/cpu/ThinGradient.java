@@ -55,9 +55,7 @@ final class ThinGradient implements Tasks {
         for (int i = 0; i < u.panels * COLUMNS * NR; i++) {
             block[i] *= scale;
         }
-        for (int p = 0; p < u.panels; p++) {
-            result.store(block, p * COLUMNS * NR, dy.depth.from(b) + from, count, p * NR, u.cols(p));
-        }
+        result.store(block, COLUMNS * NR, dy.depth.from(b) + from, count, 0, result.cols());
     }
 
     /** Adds the products of up to KC rows, from {@code row} on. The last tile's rest is computed and not used. */
