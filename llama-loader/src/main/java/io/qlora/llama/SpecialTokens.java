@@ -14,13 +14,14 @@ import java.util.Set;
 import java.util.TreeSet;
 
 /**
- * The token that ends a document, and those at which generation stops. As in transformers, the tokenizer's own files come
- * first ({@code tokenizer_config.json}, then {@code special_tokens_map.json}); where they do not speak of it,
- * {@code config.json} does. (What begins a document is the template's in {@code tokenizer.json} to say.)
+ * The token that ends a document, and those at which generation stops. As in transformers 5, the tokenizer's own files come
+ * first: {@code special_tokens_map.json}, which older versions wrote, then {@code tokenizer_config.json}, which is asked
+ * alone if it has {@code added_tokens_decoder}. Where they do not speak of it, {@code config.json} does. (What begins a
+ * document is the template's in {@code tokenizer.json} to say.)
  */
 final class SpecialTokens {
 
-    private static final List<String> FILES = List.of(TokenizerJson.CONFIG, "special_tokens_map.json");
+    private static final String MAP = "special_tokens_map.json";
 
     /** What a tokenizer's file says about one of them: a token, or that there is none. */
     private record Named(Path file, Optional<String> token) {}
@@ -40,8 +41,10 @@ final class SpecialTokens {
     }
 
     private static Optional<Named> named(Path directory, String name) throws IOException {
-        for (String fileName : FILES) {
-            Path file = directory.resolve(fileName);
+        Path map = directory.resolve(MAP);
+        Path config = directory.resolve(TokenizerJson.CONFIG);
+        boolean alone = Files.exists(config) && JsonFiles.readObject(config).has(TokenizerJson.DECODER);
+        for (Path file : alone ? List.of(config) : List.of(map, config)) {
             JsonNode object = Files.exists(file) ? JsonFiles.readObject(file) : null;
             if (object == null || !object.has(name)) {
                 continue;

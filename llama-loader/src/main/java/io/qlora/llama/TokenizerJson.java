@@ -40,6 +40,9 @@ final class TokenizerJson {
 
     static final String CONFIG = "tokenizer_config.json";
 
+    /** The field of {@link #CONFIG} that has the added tokens by id; transformers 4.34 brought it. */
+    static final String DECODER = "added_tokens_decoder";
+
     /** SentencePiece's own file, which Llama 2 has beside. */
     private static final String PIECES = "tokenizer.model";
 
@@ -73,7 +76,7 @@ final class TokenizerJson {
         }
         ObjectNode settings = JsonFiles.readObject(config);
         boolean named = settings.path("tokenizer_class").asText().matches("(Code)?LlamaTokenizer(Fast)?");
-        JsonNode tokens = settings.path("added_tokens_decoder");
+        JsonNode tokens = settings.path(DECODER);
         if (!named && tokens.isEmpty()) {
             return asIs(file);
         }

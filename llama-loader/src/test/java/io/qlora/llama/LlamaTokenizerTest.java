@@ -156,6 +156,26 @@ class LlamaTokenizerTest {
         }
     }
 
+    // Both files were tried in transformers 5.18, which gives the same ids.
+    @Test
+    void whereTheyDifferTheMapCountsUnlessTheConfigHasTheAddedTokens() throws IOException {
+        String map = "{'eos_token': '" + END + "'}";
+        Path older =
+                with(Map.of("tokenizer_config.json", "{'eos_token': '" + BEGIN + "'}", "special_tokens_map.json", map));
+        try (LlamaTokenizer tokenizer = load(older)) {
+            assertEquals(OptionalInt.of(1), tokenizer.eosId());
+        }
+        Path newer = with(Map.of(
+                "tokenizer_config.json",
+                "{'eos_token': '" + BEGIN + "', 'added_tokens_decoder': {'0': {'content': '" + BEGIN
+                        + "', 'special': true}}}",
+                "special_tokens_map.json",
+                map));
+        try (LlamaTokenizer tokenizer = load(newer)) {
+            assertEquals(OptionalInt.of(0), tokenizer.eosId());
+        }
+    }
+
     @Test
     void whereTheyDoNotTheConfigSaysWhatEndsADocument() throws IOException {
         try (LlamaTokenizer tokenizer = load(with(Map.of("tokenizer_config.json", "{}")))) {
