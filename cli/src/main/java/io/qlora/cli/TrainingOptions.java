@@ -52,7 +52,8 @@ final class TrainingOptions {
             names = "--lr-scheduler-type",
             defaultValue = "linear",
             paramLabel = "KIND",
-            description = "constant, linear or cosine, these two down to 0 (default: ${DEFAULT-VALUE}).")
+            description = "constant, constant_with_warmup, linear or cosine, these two down to 0"
+                    + " (default: ${DEFAULT-VALUE}).")
     private LearningRate.Schedule scheduler;
 
     @Option(

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.qlora.trainer.MetricsLog;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -65,6 +66,16 @@ class TrainCommandTest {
             boolean said = (result.out() + result.err()).contains("with --learning-rate 0 nothing is learnt");
             assertEquals(rate.equals("0"), said, result.err());
         }
+    }
+
+    @Test
+    void theRateRisesToAConstantWhereThatIsAskedFor() throws IOException {
+        Path output = folder.resolve("constant");
+        train(output, "--max-steps", 4, "--lr-scheduler-type", "constant_with_warmup", "--warmup-ratio", 0.5);
+        List<Double> rates = MetricsLog.read(output.resolve("metrics.jsonl")).stream()
+                .map(line -> line.path("learning_rate").asDouble())
+                .toList();
+        assertEquals(List.of(0.0, 5e-3, 1e-2, 1e-2), rates);
     }
 
     @Test

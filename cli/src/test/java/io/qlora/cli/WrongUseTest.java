@@ -158,6 +158,8 @@ class WrongUseTest {
         train("--eval-data", data, "--eval-split", 1).assertWrongUse("--eval-split and --eval-data exclude");
         train("--quantization", "none", "--double-quant").assertWrongUse("--double-quant", "--quantization none");
         train("--eval-steps", 5).assertWrongUse("--eval-steps needs", "--eval-data or --eval-split");
+        train("--lr-scheduler-type", "constant", "--warmup-ratio", 0.1)
+                .assertWrongUse("--warmup-ratio should be 0", "constant_with_warmup", "found 0.1");
         train("--lora-r", 4, "--lora-r", 8).assertWrongUse("--lora-r", "only once");
         train("--target-modules", "q_proj", ".*v_proj")
                 .assertWrongUse("--target-modules", "one regular expression alone");

@@ -10,7 +10,8 @@ import java.util.Objects;
  *
  * @param learningRate the peak learning rate; default 2e-4
  * @param scheduler how it changes over the run; default linear to zero
- * @param warmupRatio the share of all steps over which it first rises from zero; default 0
+ * @param warmupRatio the share of all steps over which it first rises from zero; 0 with a constant schedule, which as in
+ *     transformers has no warm-up: another has; default 0
  * @param weightDecay decoupled, on every adapter tensor; default 0
  * @param maxGradNorm gradients are scaled down to this global norm; 0 switches clipping off; default 1
  * @param numTrainEpochs passes over the data, perhaps not a whole number, when {@code maxSteps} is 0; default 3
@@ -47,6 +48,11 @@ public record TrainingConfig(
         Objects.requireNonNull(scheduler);
         require(Double.isFinite(learningRate) && learningRate >= 0, "learning-rate", "a number from 0", learningRate);
         require(warmupRatio >= 0 && warmupRatio <= 1, "warmup-ratio", "from 0 to 1", warmupRatio);
+        require(
+                warmupRatio == 0 || scheduler != LearningRate.Schedule.CONSTANT,
+                "warmup-ratio",
+                "0 with --lr-scheduler-type constant, which has no warm-up (constant_with_warmup has)",
+                warmupRatio);
         require(Double.isFinite(weightDecay) && weightDecay >= 0, "weight-decay", "a number from 0", weightDecay);
         require(maxGradNorm >= 0, "max-grad-norm", "a number from 0", maxGradNorm);
         require(maxSteps >= 0, "max-steps", "at least 1, or 0 for --num-train-epochs", maxSteps);

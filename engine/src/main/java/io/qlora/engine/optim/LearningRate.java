@@ -2,7 +2,7 @@ package io.qlora.engine.optim;
 
 /**
  * How the learning rate changes over a run, as transformers' {@code get_*_schedule_with_warmup}: from 0 up to its peak in
- * equal steps, then by the schedule.
+ * equal steps, then by the schedule; {@link Schedule#CONSTANT} alone has no way up.
  *
  * @param schedule what comes after the warm-up
  * @param peak the highest rate
@@ -13,8 +13,10 @@ public record LearningRate(Schedule schedule, double peak, long warmupSteps, lon
 
     /** What comes after the warm-up. */
     public enum Schedule {
-        /** The peak to the end. */
+        /** The peak from the first step to the last: as in transformers, without a warm-up, whatever is asked for. */
         CONSTANT,
+        /** The peak to the end. */
+        CONSTANT_WITH_WARMUP,
         /** In a straight line to 0. */
         LINEAR,
         /** Along half a cosine to 0. */
@@ -49,13 +51,14 @@ public record LearningRate(Schedule schedule, double peak, long warmupSteps, lon
      * @param step the number of steps before it: 0 for the first
      */
     public double at(long step) {
-        return peak * (step < warmupSteps ? (double) step / warmupSteps : afterWarmup(step));
+        boolean rising = schedule != Schedule.CONSTANT && step < warmupSteps;
+        return peak * (rising ? (double) step / warmupSteps : afterWarmup(step));
     }
 
     private double afterWarmup(long step) {
         double length = Math.max(1, totalSteps - warmupSteps);
         return switch (schedule) {
-            case CONSTANT -> 1;
+            case CONSTANT, CONSTANT_WITH_WARMUP -> 1;
             case LINEAR -> Math.max(0, (totalSteps - step) / length);
             case COSINE -> Math.max(0, 0.5 * (1 + StrictMath.cos(Math.PI * (step - warmupSteps) / length)));
         };
