@@ -2,6 +2,7 @@ package io.qlora.cli;
 
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.tensor.Device;
+import io.qlora.llama.GenerationConfig;
 import io.qlora.llama.GenerationOptions;
 import io.qlora.llama.Generator;
 import io.qlora.llama.LlamaConfig;
@@ -63,6 +64,9 @@ final class GenerateCommand implements Callable<Integer> {
             adapter.requireFor(config, model.load());
             reporter.announce(device, opened);
             reporter.announce(model, config, adapter);
+            for (String setting : GenerationConfig.notApplied(model.directory())) {
+                reporter.line("generation_config.json: %s is not applied: the text may not be transformers'", setting);
+            }
             try (LlamaModel llama = LlamaModel.load(model.directory(), model.load(), opened);
                     ModelMemory memory = new ModelMemory(opened)) {
                 adapter.attach(llama, memory);

@@ -108,6 +108,23 @@ class JsonOutputTest {
         assertTrue(ended.size() <= 2 && ids.get(0).equals(ended.get(0)), ids + " and " + ended);
     }
 
+    @Test
+    void whatElseTheGenerationConfigAsksForIsSaidNotToBeApplied(@TempDir Path folder) throws IOException {
+        Path model = TinyModel.copyTo(folder.resolve("model"));
+        TinyModel.edit(
+                model.resolve("generation_config.json"),
+                config -> config.put("repetition_penalty", 1.3)
+                        .put("num_beams", 1)
+                        .put("no_repeat_ngram_size", 0)
+                        .putNull("bad_words_ids")
+                        .put("forced_eos_token_id", 1));
+        String err =
+                Cli.run("generate", "--model", model, "--max-new-tokens", 1).err();
+        assertTrue(err.contains("generation_config.json: repetition_penalty 1.3 is not applied"), err);
+        assertTrue(err.contains("forced_eos_token_id 1 is not applied"), err);
+        assertFalse(err.contains("num_beams") || err.contains("no_repeat") || err.contains("bad_words"), err);
+    }
+
     private static JsonNode generated(Path model) throws IOException {
         return Cli.run("generate", "--model", model, "--prompt", "Say", "--max-new-tokens", 6, "--json")
                 .json()

@@ -104,11 +104,7 @@ final class SpecialTokens {
 
     /** The ids at which generation stops: {@code generation_config.json}'s, or else the config's; and the tokenizer's. */
     Set<Integer> stopIds(OptionalInt eosId) throws IOException {
-        Path file = directory.resolve("generation_config.json");
-        List<Integer> ids = new ArrayList<>();
-        if (Files.exists(file)) {
-            ids.addAll(new JsonFields(file, "", JsonFiles.readObject(file)).integers("eos_token_id"));
-        }
+        List<Integer> ids = new ArrayList<>(GenerationConfig.eosTokenIds(directory));
         if (ids.isEmpty()) {
             ids.addAll(config.eosTokenIds());
         }
