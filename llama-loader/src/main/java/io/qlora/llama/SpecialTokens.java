@@ -21,8 +21,6 @@ import java.util.TreeSet;
  */
 final class SpecialTokens {
 
-    private static final String MAP = "special_tokens_map.json";
-
     /** What a tokenizer's file says about one of them: a token, or that there is none. */
     private record Named(Path file, Optional<String> token) {}
 
@@ -41,7 +39,7 @@ final class SpecialTokens {
     }
 
     private static Optional<Named> named(Path directory, String name) throws IOException {
-        Path map = directory.resolve(MAP);
+        Path map = directory.resolve(TokenizerJson.MAP);
         Path config = directory.resolve(TokenizerJson.CONFIG);
         boolean alone = Files.exists(config) && JsonFiles.readObject(config).has(TokenizerJson.DECODER);
         for (Path file : alone ? List.of(config) : List.of(map, config)) {

@@ -18,10 +18,12 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.TreeMap;
 
 /**
  * {@code tokenizer.json} as transformers 5 uses it, which is not always as it is written:
@@ -30,7 +32,7 @@ import java.util.TreeMap;
  *   <li>Where {@code tokenizer_config.json} names the class {@code LlamaTokenizer} or CodeLlama's, vocabulary, merges and
  *       template are the file's, the rest is the class's: the file of a Llama 2 puts ▁ before every stretch of text between
  *       two special tokens, the class before the first alone ({@code legacy} false) and never a second one before a space.
- *   <li>Tokens that only {@code added_tokens_decoder} of {@code tokenizer_config.json} has are added.
+ *   <li>Tokens are added, or changed, as {@link AddedTokens} says.
  * </ul>
  *
  * What needs neither is passed on as it is. So is a file of bytes instead of ▁, whatever class is named: that class cannot
@@ -42,6 +44,9 @@ final class TokenizerJson {
 
     /** The field of {@link #CONFIG} that has the added tokens by id; transformers 4.34 brought it. */
     static final String DECODER = "added_tokens_decoder";
+
+    /** Special tokens by name; transformers 4 wrote it. */
+    static final String MAP = "special_tokens_map.json";
 
     /** SentencePiece's own file, which Llama 2 has beside. */
     private static final String PIECES = "tokenizer.model";
@@ -67,26 +72,26 @@ final class TokenizerJson {
     /** The file of a directory, as its other files have it used. */
     static TokenizerJson read(Path directory) throws IOException {
         Path file = directory.resolve(LlamaTokenizer.FILE);
-        Path config = directory.resolve(CONFIG);
         if (Files.notExists(file)) {
             throw new NoSuchFileException(file.toString(), null, missing(directory));
         }
-        if (!Files.isRegularFile(file) || !Files.exists(config)) {
+        if (!Files.isRegularFile(file)) {
             return asIs(file);
         }
-        ObjectNode settings = JsonFiles.readObject(config);
+        ObjectNode settings = optional(directory.resolve(CONFIG));
+        ObjectNode map = optional(directory.resolve(MAP));
         boolean named = settings.path("tokenizer_class").asText().matches("(Code)?LlamaTokenizer(Fast)?");
-        JsonNode tokens = settings.path(DECODER);
-        if (!named && tokens.isEmpty()) {
-            return asIs(file);
-        }
         try {
-            Survey survey = Survey.of(file);
-            ObjectNode replaced = named && survey.bytes ? rebuilt(settings) : JsonNodeFactory.instance.objectNode();
-            ArrayNode more = missing(tokens, survey.added);
-            return replaced.isEmpty() && more.isEmpty()
-                    ? asIs(file)
-                    : new TokenizerJson(file, write(file, replaced, more));
+            Survey survey = Survey.of(
+                    file, AddedTokens.of(List.of(), settings, map, true).contents());
+            boolean rebuilt = named && survey.bytes;
+            ArrayNode tokens =
+                    AddedTokens.of(survey.added, settings, map, rebuilt).toJson(survey.pieces(), survey.size);
+            ObjectNode replaced = rebuilt ? rebuilt(settings) : JsonNodeFactory.instance.objectNode();
+            if (!tokens.equals(MAPPER.createArrayNode().addAll(survey.added))) {
+                replaced.set(ADDED, tokens);
+            }
+            return replaced.isEmpty() ? asIs(file) : new TokenizerJson(file, write(file, replaced));
         } catch (JsonProcessingException e) {
             return asIs(file); // whoever reads it next says where it is broken
         }
@@ -100,33 +105,75 @@ final class TokenizerJson {
                 : "no such file: get it from where the model is from";
     }
 
-    /** What has to be known before anything is written. */
-    private record Survey(boolean bytes, Set<String> added) {
+    private static ObjectNode optional(Path file) throws IOException {
+        return Files.exists(file) ? JsonFiles.readObject(file) : JsonNodeFactory.instance.objectNode();
+    }
 
-        static Survey of(Path file) throws IOException {
+    /**
+     * What has to be known before anything is written.
+     *
+     * @param bytes whether the model falls back to bytes
+     * @param added the added tokens
+     * @param pieces ids of those pieces of the model that are, or may be, added tokens
+     * @param size how many pieces the model has
+     */
+    private record Survey(boolean bytes, List<JsonNode> added, Map<String, Integer> pieces, int size) {
+
+        static Survey of(Path file, Set<String> wanted) throws IOException {
             boolean bytes = false;
-            Set<String> added = new HashSet<>();
+            List<JsonNode> added = new ArrayList<>();
+            Set<String> names = new HashSet<>(wanted);
+            Map<String, Integer> pieces = new HashMap<>();
+            int size = 0;
             try (JsonParser parser = MAPPER.createParser(file.toFile())) {
                 parser.nextToken();
                 while (parser.nextToken() == JsonToken.FIELD_NAME) {
                     String name = parser.currentName();
                     JsonToken value = parser.nextToken();
-                    if (name.equals(ADDED)) {
+                    if (name.equals(ADDED)) { // the library writes it before the model
                         for (JsonNode token : MAPPER.<JsonNode>readTree(parser)) {
-                            added.add(token.path("content").asText());
+                            added.add(token);
+                            names.add(token.path("content").asText());
                         }
                     } else if (name.equals(MODEL) && value == JsonToken.START_OBJECT) {
                         while (parser.nextToken() == JsonToken.FIELD_NAME) {
-                            boolean fallback = parser.currentName().equals("byte_fallback");
-                            bytes |= parser.nextToken() == JsonToken.VALUE_TRUE && fallback;
-                            parser.skipChildren();
+                            String field = parser.currentName();
+                            JsonToken start = parser.nextToken();
+                            bytes |= field.equals("byte_fallback") && start == JsonToken.VALUE_TRUE;
+                            if (field.equals("vocab") && start.isStructStart()) {
+                                size = vocabulary(parser, names, pieces);
+                            } else {
+                                parser.skipChildren();
+                            }
                         }
                     } else {
                         parser.skipChildren();
                     }
                 }
             }
-            return new Survey(bytes, added);
+            return new Survey(bytes, added, pieces, size);
+        }
+
+        // An object of ids, or a unigram model's list of [piece, score].
+        private static int vocabulary(JsonParser parser, Set<String> names, Map<String, Integer> pieces)
+                throws IOException {
+            boolean list = parser.currentToken() == JsonToken.START_ARRAY;
+            int size = 0;
+            for (JsonToken token = parser.nextToken();
+                    token != null && !token.isStructEnd();
+                    token = parser.nextToken()) {
+                String piece = list ? parser.nextTextValue() : parser.currentName();
+                parser.nextToken();
+                int id = list ? size : parser.getValueAsInt();
+                if (piece != null && names.contains(piece)) {
+                    pieces.put(piece, id);
+                }
+                while (list && parser.currentToken() != JsonToken.END_ARRAY && parser.currentToken() != null) {
+                    parser.nextToken();
+                }
+                size++;
+            }
+            return size;
         }
     }
 
@@ -160,43 +207,16 @@ final class TokenizerJson {
         return replaced;
     }
 
-    /** Tokens of {@code added_tokens_decoder} that are not in the file, by id. */
-    private static ArrayNode missing(JsonNode decoder, Set<String> added) {
-        Map<Integer, ObjectNode> tokens = new TreeMap<>();
-        for (Map.Entry<String, JsonNode> entry : decoder.properties()) {
-            boolean known = added.contains(entry.getValue().path("content").asText());
-            if (!known
-                    && entry.getValue() instanceof ObjectNode token
-                    && entry.getKey().matches("\\d{1,9}")) {
-                int id = Integer.parseInt(entry.getKey());
-                ObjectNode whole = JsonNodeFactory.instance.objectNode().put("id", id);
-                for (String flag : new String[] {"single_word", "lstrip", "rstrip", "normalized", "special"}) {
-                    whole.put(flag, token.path(flag).asBoolean());
-                }
-                tokens.put(id, whole.set("content", token.path("content")));
-            }
-        }
-        ArrayNode list = JsonNodeFactory.instance.arrayNode();
-        tokens.values().forEach(list::add);
-        return list;
-    }
-
-    private static byte[] write(Path file, ObjectNode replaced, ArrayNode more) throws IOException {
+    private static byte[] write(Path file, ObjectNode replaced) throws IOException {
         ByteArrayOutputStream bytes = new ByteArrayOutputStream(Math.toIntExact(Files.size(file)));
         try (JsonParser parser = MAPPER.createParser(file.toFile());
                 JsonGenerator out = new JsonFactory().setCodec(MAPPER).createGenerator(bytes)) {
             parser.nextToken();
             out.writeStartObject();
-            boolean written = false;
             while (parser.nextToken() == JsonToken.FIELD_NAME) {
                 String name = parser.currentName();
                 parser.nextToken();
-                if (name.equals(ADDED)) {
-                    ArrayNode tokens = MAPPER.createArrayNode();
-                    MAPPER.<JsonNode>readTree(parser).forEach(tokens::add);
-                    out.writePOJOField(ADDED, tokens.addAll(more));
-                    written = true;
-                } else if (replaced.has(name)) {
+                if (replaced.has(name)) {
                     parser.skipChildren();
                 } else {
                     out.writeFieldName(name);
@@ -205,9 +225,6 @@ final class TokenizerJson {
             }
             for (Map.Entry<String, JsonNode> field : replaced.properties()) {
                 out.writePOJOField(field.getKey(), field.getValue());
-            }
-            if (!written) {
-                out.writePOJOField(ADDED, more);
             }
             out.writeEndObject();
         }
