@@ -11,6 +11,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.qlora.engine.safetensors.JsonFiles;
+import io.qlora.engine.safetensors.MalformedFileException;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -79,6 +80,12 @@ final class TokenizerJson {
             return asIs(file);
         }
         ObjectNode settings = optional(directory.resolve(CONFIG));
+        if (settings.path("split_special_tokens").asBoolean()) {
+            throw new MalformedFileException(
+                    directory.resolve(CONFIG),
+                    "split_special_tokens should be false, since a special token that is in a text is one id here, found"
+                            + " true: delete it");
+        }
         ObjectNode map = optional(directory.resolve(MAP));
         boolean named = settings.path("tokenizer_class").asText().matches("(Code)?LlamaTokenizer(Fast)?");
         try {

@@ -284,6 +284,14 @@ class LlamaTokenizerTest {
     }
 
     @Test
+    void specialTokensThatAreToBeSplitAreRefused() throws IOException {
+        assertRefused(
+                with(Map.of("tokenizer_config.json", "{'split_special_tokens': true}")),
+                "tokenizer_config.json",
+                "split_special_tokens should be false");
+    }
+
+    @Test
     void anAddedTokenHasTheIdThatTheLibraryGivesIt() throws IOException {
         Path directory = withTokenizer(
                 json -> json.withArray("added_tokens")
