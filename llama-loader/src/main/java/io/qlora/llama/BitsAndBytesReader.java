@@ -85,6 +85,15 @@ final class BitsAndBytesReader {
                 spec.name() + ": expected 16 or 32 bit, or NF4, found " + found + ": take the model in 16 bit");
     }
 
+    /** The error that the head or the embedding is there in 4 bit. */
+    MalformedFileException refusedTable(Layout.Spec spec) throws MalformedFileException {
+        return new MalformedFileException(
+                files.file(spec.name(), spec).path(),
+                spec.name()
+                        + ": expected 16 or 32 bit, found NF4, which is read of the blocks' linears alone: take the model"
+                        + " in 16 bit");
+    }
+
     // quant_storage may have them viewed as any type: the bytes are what counts.
     private Tensor codes(Layout.Spec spec) throws IOException {
         SafetensorsFile file = files.file(spec.name(), spec);

@@ -66,7 +66,11 @@ final class FileWeights implements WeightSource {
     private void requireAll() throws MalformedFileException {
         for (Layout.Spec spec : layout.specs()) {
             boolean optional = spec.equals(layout.head()) && layout.config().tieWordEmbeddings();
-            if (!fourBit.has(spec) && (!optional || files.contains(spec.name()))) {
+            boolean quantised = fourBit.has(spec);
+            if (quantised && (spec.equals(layout.head()) || spec.equals(layout.embedding()))) {
+                throw fourBit.refusedTable(spec);
+            }
+            if (!quantised && (!optional || files.contains(spec.name()))) {
                 files.file(stored(spec));
             }
         }

@@ -201,6 +201,16 @@ class BitsAndBytesTest {
     }
 
     @Test
+    void aHeadThatIsQuantisedTooIsRefusedForThat() throws IOException {
+        TensorFile.edit(file, tensors -> {
+            tensors.put("lm_head.weight", tensors.get(WEIGHT));
+            tensors.put("lm_head" + STATE.substring(STATE.indexOf(".weight")), tensors.get(STATE));
+            return tensors;
+        });
+        assertRefused("lm_head.weight: expected 16 or 32 bit, found NF4", "take the model in 16 bit");
+    }
+
+    @Test
     void aCodebookThatIsNotNf4sIsRefused() throws IOException {
         TensorFile.replace(file, WEIGHT + ".quant_map", raw -> {
             float[] values = Nf4.values();
