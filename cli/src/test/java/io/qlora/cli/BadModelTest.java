@@ -79,6 +79,15 @@ class BadModelTest {
         eval().assertFailure(model, "expected model.safetensors or", "found neither");
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {SHARD, "tokenizer.json"})
+    void aPointerOfGitLfsIsNotTakenForTheFile(String name) throws IOException {
+        Files.writeString(
+                model.resolve(name),
+                "version https://git-lfs.github.com/spec/v1\noid sha256:68a2e4be76fa709455a60272fba8e512c02d81c4\nsize 2471\n");
+        eval().assertFailure(name, "found only Git LFS's pointer to it", "git lfs pull");
+    }
+
     @Test
     void aShardThatLacksWhatTheIndexSaysIsRefused() throws IOException {
         TinyModel.editHeader(model.resolve(SHARD), header -> header.replace("q_proj", "x_proj"));

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import io.qlora.engine.files.FileErrors;
+import io.qlora.engine.safetensors.GitLfs;
 import io.qlora.engine.safetensors.JsonFiles;
 import io.qlora.engine.safetensors.MalformedFileException;
 import java.io.IOException;
@@ -28,6 +29,7 @@ record TokenizerVocabulary(int size, String largest, Map<String, Integer> ids) {
     static TokenizerVocabulary read(TokenizerJson json, Set<String> wanted) throws IOException {
         Path file = json.file();
         FileErrors.requireFile(file);
+        GitLfs.requireContent(file);
         try (InputStream stream = json.open();
                 JsonParser parser = new JsonFactory().createParser(stream)) {
             Scan scan = new Scan(file, parser, wanted);

@@ -45,6 +45,7 @@ record Header(Map<String, String> metadata, Map<String, TensorEntry> entries) {
         long length =
                 read(file, channel, 0, PREFIX).order(ByteOrder.LITTLE_ENDIAN).getLong();
         if (length < 2 || length > MAX_BYTES) {
+            GitLfs.requireContent(file);
             throw new MalformedFileException(
                     file,
                     "the header's length should be 2 to " + MAX_BYTES + " bytes, found " + Long.toUnsignedString(length)
