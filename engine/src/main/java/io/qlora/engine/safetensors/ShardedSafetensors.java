@@ -8,6 +8,7 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -76,12 +77,15 @@ public final class ShardedSafetensors implements AutoCloseable {
         return file;
     }
 
-    private static String instead(Path directory) {
-        return Stream.of("pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth")
-                .filter(name -> Files.exists(directory.resolve(name)))
-                .findFirst()
-                .map(name -> name + ": have transformers save the model as safetensors, with save_pretrained")
-                .orElse("neither");
+    private static String instead(Path directory) throws IOException {
+        try (Stream<Path> files = Files.list(directory)) {
+            return files.map(file -> file.getFileName().toString())
+                    .filter(name -> name.matches("pytorch_model.*\\.bin|consolidated.*\\.pth|.*\\.gguf"))
+                    .min(Comparator.naturalOrder())
+                    .map(name -> name + ": get the model as safetensors"
+                            + (name.endsWith(".gguf") ? "" : ", or have transformers save it so, with save_pretrained"))
+                    .orElse("neither");
+        }
     }
 
     private void addShards(Path index) throws IOException {

@@ -121,11 +121,14 @@ class ShardedSafetensorsTest {
 
     @Test
     void directoryWithoutWeightsIsRefused() throws IOException {
-        assertRefused(directory, "expected model.safetensors or model.safetensors.index.json, found neither");
+        String expected = "expected model.safetensors or model.safetensors.index.json, found ";
+        assertRefused(directory, expected + "neither");
         Files.createFile(directory.resolve("pytorch_model.bin"));
         assertRefused(
                 directory,
-                "expected model.safetensors or model.safetensors.index.json, found pytorch_model.bin: have transformers save"
-                        + " the model as safetensors, with save_pretrained");
+                expected + "pytorch_model.bin: get the model as safetensors, or have transformers save it so, with"
+                        + " save_pretrained");
+        Files.createFile(directory.resolve("llama-Q4_K_M.gguf"));
+        assertRefused(directory, expected + "llama-Q4_K_M.gguf: get the model as safetensors");
     }
 }
