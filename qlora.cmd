@@ -11,7 +11,7 @@ if not exist "%QLORA_JAR%" goto :build
 powershell -NoProfile -Command ^
     "$built = (Get-Item -LiteralPath $env:QLORA_JAR).LastWriteTime;" ^
     "$root = $env:QLORA_ROOT;" ^
-    "$sources = 'engine', 'nf4', 'lora', 'llama-loader', 'trainer', 'cli' | ForEach-Object { ($root + $_ + '\src\main'), ($root + $_ + '\pom.xml') };" ^
+    "$sources = 'engine', 'nf4', 'lora', 'llama-loader', 'trainer', 'cuda-kernels', 'cli' | ForEach-Object { ($root + $_ + '\src\main'), ($root + $_ + '\pom.xml') };" ^
     "$newer = Get-ChildItem -Recurse -File -Path ($sources + ($root + 'pom.xml')) | Where-Object LastWriteTime -gt $built;" ^
     "exit [int][bool]$newer" && goto :run
 
