@@ -8,9 +8,11 @@ import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraAdapter;
 import java.io.IOException;
 import java.nio.file.Path;
+import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
 /** Which adapter to put on the model, if any. */
+@Command(optionListHeading = "Adapter:")
 final class AdapterOption {
 
     @Option(names = "--adapter", paramLabel = "DIR", description = "A PEFT directory: the adapter to put on the model.")

@@ -113,10 +113,18 @@ final class BenchCommand implements Runnable {
         @Mixin
         private DeviceOptions device;
 
-        @Option(names = "--shape", defaultValue = "134m", description = "134m or 1b (default ${DEFAULT-VALUE}).")
+        @Option(
+                names = "--shape",
+                paramLabel = "NAME",
+                defaultValue = "134m",
+                description = "134m or 1b (default: ${DEFAULT-VALUE}).")
         private String shape;
 
-        @Option(names = "--tokens", defaultValue = "256", description = "In a step (default ${DEFAULT-VALUE}).")
+        @Option(
+                names = "--tokens",
+                paramLabel = "N",
+                defaultValue = "256",
+                description = "In a step (default: ${DEFAULT-VALUE}).")
         private int tokens;
 
         @Option(names = "--gradient-checkpointing", description = "Recompute activations on the way back.")
@@ -125,13 +133,25 @@ final class BenchCommand implements Runnable {
         @Option(names = "--checkpointing", hidden = true)
         private boolean alsoCheckpointing;
 
-        @Option(names = "--quantization", defaultValue = "nf4", description = "nf4 or none (default ${DEFAULT-VALUE}).")
+        @Option(
+                names = "--quantization",
+                paramLabel = "KIND",
+                defaultValue = "nf4",
+                description = "nf4 or none (default: ${DEFAULT-VALUE}).")
         private LoadOptions.Quantization quantization;
 
-        @Option(names = "--lora-r", defaultValue = "16", description = "Rank (default ${DEFAULT-VALUE}).")
+        @Option(
+                names = "--lora-r",
+                paramLabel = "N",
+                defaultValue = "16",
+                description = "Rank (default: ${DEFAULT-VALUE}).")
         private int rank;
 
-        @Option(names = "--steps", defaultValue = "5", description = "Measured, after two (default ${DEFAULT-VALUE}).")
+        @Option(
+                names = "--steps",
+                paramLabel = "N",
+                defaultValue = "5",
+                description = "Measured, after two (default: ${DEFAULT-VALUE}).")
         private int steps;
 
         @Option(

@@ -40,7 +40,7 @@ final class DemoCommand implements Callable<Integer> {
             names = "--output",
             defaultValue = "qlora-demo",
             paramLabel = "DIR",
-            description = "Where model, data and adapter go (default ${DEFAULT-VALUE}).")
+            description = "Where model, data and adapter go (default: ${DEFAULT-VALUE}).")
     private Path output;
 
     @Option(names = "--json", description = "Print one JSON object on standard output, the rest on standard error.")

@@ -34,7 +34,8 @@ final class GroupedHelp {
 
     private static String options(Help help) {
         CommandSpec spec = help.commandSpec();
-        List<OptionSpec> rest = new ArrayList<>(spec.options());
+        List<OptionSpec> rest = new ArrayList<>(
+                spec.options().stream().filter(option -> !option.hidden()).toList());
         StringBuilder groups = new StringBuilder();
         spec.mixins().forEach((name, mixin) -> {
             if (!name.equals(STANDARD)) {

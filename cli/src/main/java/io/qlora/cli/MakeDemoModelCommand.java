@@ -44,19 +44,32 @@ final class MakeDemoModelCommand implements Runnable {
     @Option(names = "--output", required = true, paramLabel = "DIR", description = "Where the model goes.")
     private Path output;
 
-    @Option(names = "--stories", defaultValue = "60000", description = "How many to write (default ${DEFAULT-VALUE}).")
+    @Option(
+            names = "--stories",
+            paramLabel = "N",
+            defaultValue = "60000",
+            description = "How many to write (default: ${DEFAULT-VALUE}).")
     private int stories;
 
-    @Option(names = "--batch-size", defaultValue = "32", description = "Stories in a step (default ${DEFAULT-VALUE}).")
+    @Option(
+            names = "--batch-size",
+            paramLabel = "N",
+            defaultValue = "32",
+            description = "Stories in a step (default: ${DEFAULT-VALUE}).")
     private int batchSize;
 
-    @Option(names = "--learning-rate", defaultValue = "2e-3", description = "Peak rate (default ${DEFAULT-VALUE}).")
+    @Option(
+            names = "--learning-rate",
+            paramLabel = "X",
+            defaultValue = "2e-3",
+            description = "Peak rate (default: ${DEFAULT-VALUE}).")
     private double learningRate;
 
     @Option(
             names = "--seed",
+            paramLabel = "N",
             defaultValue = "1",
-            description = "Of stories, weights and order (default ${DEFAULT-VALUE}).")
+            description = "Of stories, weights and order (default: ${DEFAULT-VALUE}).")
     private long seed;
 
     @Spec

@@ -1,6 +1,7 @@
 package io.qlora.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.List;
@@ -9,6 +10,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.OptionSpec;
 
@@ -51,6 +53,27 @@ class HelpTest {
                         "General:",
                         "Exit codes:"),
                 headings);
+    }
+
+    @Test
+    void theAdapterIsNoOptionOfTheDevice() {
+        for (String command : List.of("eval", "generate")) {
+            String help = Cli.run(command, "--help").out();
+            assertTrue(help.matches("(?s).*\\RAdapter:\\R +--adapter=DIR.*"), help);
+        }
+    }
+
+    @Test
+    void whatIsHiddenIsNotShown() {
+        String help = Cli.run("bench", "step", "--help").out();
+        assertFalse(help.contains(" --checkpointing"), help);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"bench step", "demo", "make-demo-model", "train", "generate"})
+    void valuesAndDefaultsAreWrittenInOneWay(String command) {
+        String help = Cli.run((Object[]) (command + " --help").split(" ")).out();
+        assertFalse(help.contains("=<") || help.contains("(default "), help);
     }
 
     @Test
