@@ -21,7 +21,7 @@ final class AdapterOption {
     /** Requires what can be seen from outside. */
     void check() {
         if (directory != null) {
-            Paths.requireDirectory("--adapter", directory);
+            Paths.requireAdapter(directory);
         }
     }
 

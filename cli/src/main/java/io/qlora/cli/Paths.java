@@ -3,18 +3,37 @@ package io.qlora.cli;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.regex.Pattern;
 
 /** Checks of the paths on a command line, before anything is done. */
 final class Paths {
 
     private Paths() {}
 
+    /** The name of a model on Hugging Face, which is a path, too. */
+    private static final Pattern HUB_NAME = Pattern.compile("\\w[\\w.-]*/[\\w.-]+");
+
     /** Requires a directory that holds a model. */
     static void requireModel(Path directory) {
+        if (!Files.exists(directory) && HUB_NAME.matcher(directory.toString()).matches()) {
+            throw new UsageException("--model " + directory + ": there is no such directory; if that is a name on"
+                    + " Hugging Face, get the model's files from there first, none are downloaded");
+        }
         requireDirectory("--model", directory);
         if (!Files.exists(directory.resolve("config.json"))) {
+            boolean original = Files.exists(directory.resolve("params.json"));
             throw new UsageException(
-                    "--model " + directory + ": expected a Hugging Face model directory, found no config.json in it");
+                    "--model " + directory + ": expected a Hugging Face model directory, found no config.json in it"
+                            + (original ? " but params.json: Meta's own format is not read" : ""));
+        }
+    }
+
+    /** Requires a directory that holds an adapter. */
+    static void requireAdapter(Path directory) {
+        requireDirectory("--adapter", directory);
+        if (!Files.exists(directory.resolve("adapter_config.json"))) {
+            throw new UsageException(
+                    "--adapter " + directory + ": expected a PEFT directory, found no adapter_config.json in it");
         }
     }
 

@@ -121,7 +121,7 @@ class BadAdapterTest {
         Files.writeString(adapter.resolve("adapter_model.bin"), "");
         eval().assertFailure("adapter_model.bin", "safetensors");
         Files.delete(adapter.resolve(CONFIG));
-        eval().assertFailure(CONFIG, "no such file");
+        eval().assertWrongUse("--adapter " + adapter, "expected a PEFT directory, found no " + CONFIG);
     }
 
     @Test

@@ -219,6 +219,19 @@ class WrongUseTest {
     }
 
     @Test
+    void namesOfModelsOnHuggingFaceAreNoDirectories() {
+        Cli.run("eval", "--model", "meta-llama/Llama-3.2-1B", "--data", data)
+                .assertWrongUse("there is no such directory; if that is a name on Hugging Face, get");
+    }
+
+    @Test
+    void metasOwnFormatIsNamed() throws IOException {
+        Files.createFile(folder.resolve("params.json"));
+        Cli.run("eval", "--model", folder, "--data", data)
+                .assertWrongUse("--model", "no config.json in it but params.json: Meta's own format is not read");
+    }
+
+    @Test
     void unreadablePaths() throws IOException {
         Path secret = TinyModel.data(folder.resolve("secret.jsonl"), 1);
         assertTrue(secret.toFile().setReadable(false, false));
