@@ -1,7 +1,10 @@
 package io.qlora.cli;
 
+import java.util.Map;
+import java.util.stream.Collectors;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.HelpCommand;
 import picocli.CommandLine.IVersionProvider;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -21,7 +24,8 @@ import picocli.CommandLine.Spec;
             DoctorCommand.class,
             BenchCommand.class,
             DemoCommand.class,
-            MakeDemoModelCommand.class
+            MakeDemoModelCommand.class,
+            HelpCommand.class
         },
         mixinStandardHelpOptions = true,
         versionProvider = QloraCommand.Version.class,
@@ -73,7 +77,14 @@ final class QloraCommand implements Runnable {
     public void run() {
         throw new ParameterException(
                 spec.commandLine(),
-                "Which command? One of " + String.join(", ", spec.subcommands().keySet()));
+                "Which command? One of "
+                        + spec.subcommands().entrySet().stream()
+                                .filter(command -> !command.getValue()
+                                        .getCommandSpec()
+                                        .usageMessage()
+                                        .hidden())
+                                .map(Map.Entry::getKey)
+                                .collect(Collectors.joining(", ")));
     }
 
     /** The version in the jar's manifest, and of the JDK it runs on. */

@@ -1,6 +1,7 @@
 package io.qlora.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -45,6 +46,13 @@ class QloraCommandTest {
     void noCommandIsWrongUse() {
         assertEquals(2, run());
         assertTrue(err.toString().startsWith("qlora: Which command? One of "), err.toString());
+        assertFalse(err.toString().contains("make-demo-model"), err.toString());
+    }
+
+    @Test
+    void helpIsACommandToo() {
+        assertEquals(0, run("help", "train"));
+        assertTrue(out.toString().startsWith("Usage: qlora train"), out.toString());
     }
 
     @Test
