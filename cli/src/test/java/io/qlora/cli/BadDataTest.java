@@ -44,8 +44,8 @@ class BadDataTest {
         "'{\"text\": \"a\", \"text\": \"b\"}', not valid JSON",
         "'[1]', expected an object",
         "'{\"question\": \"a\"}', 'found the fields [question]'",
-        "'{\"text\": 3}', '\"text\" should be a string, found NUMBER'",
-        "'{\"prompt\": \"a\", \"completion\": null}', '\"completion\" should be a string, found NULL'",
+        "'{\"text\": 3}', '\"text\" should be a string, found 3'",
+        "'{\"prompt\": \"a\", \"completion\": null}', '\"completion\" should be a string, found null'",
         "'{\"messages\": []}', not supported yet",
         "'{\"conversations\": []}', not supported yet",
     })
@@ -114,7 +114,11 @@ class BadDataTest {
     void whatIsNotUtf8IsRefused() throws IOException {
         Path data = Files.write(
                 folder.resolve("data.jsonl"), "{\"text\": \"gr\u00fcn\"}".getBytes(StandardCharsets.ISO_8859_1));
-        train(data).assertFailure(data, "not UTF-8");
+        train(data).assertFailure(data, "not UTF-8 text: save it as UTF-8");
+        Files.writeString(data, "{\"text\": \"gr\u00fcn\"}", StandardCharsets.UTF_16);
+        train(data).assertFailure(data, "not UTF-8 text but UTF-16: save it as UTF-8");
+        Files.write(data, new byte[] {0x1f, (byte) 0x8b, 8, 0});
+        train(data).assertFailure(data, "not text but gzip: unpack it first");
     }
 
     @Test

@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.qlora.engine.safetensors.JsonFiles;
 import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.Reader;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -60,7 +61,19 @@ public final class DataFile {
             }
             return startsWithBracket(file) ? array(file) : lines(file);
         } catch (CharacterCodingException e) {
-            throw new DataException(file + ": not UTF-8 text");
+            throw new DataException(file + ": " + notUtf8(file));
+        }
+    }
+
+    /** What a file seems to be that is not UTF-8, and what to do about it. */
+    private static String notUtf8(Path file) throws IOException {
+        try (InputStream stream = Files.newInputStream(file)) {
+            int mark = stream.read() << 8 | stream.read();
+            return switch (mark) {
+                case 0xFEFF, 0xFFFE -> "not UTF-8 text but UTF-16: save it as UTF-8";
+                case 0x1F8B -> "not text but gzip: unpack it first";
+                default -> "not UTF-8 text: save it as UTF-8";
+            };
         }
     }
 
@@ -141,7 +154,7 @@ public final class DataFile {
     private static Row.Content content(JsonNode node, Path file, int line) throws DataException {
         String where = file + ", line " + line;
         if (!node.isObject()) {
-            throw new DataException(where + ": expected an object " + FORMATS + ", found " + node.getNodeType());
+            throw new DataException(where + ": expected an object " + FORMATS + ", found " + JsonFiles.describe(node));
         }
         if (node.has("messages") || node.has("conversations")) {
             throw new DataException(where + ": chat records (\"messages\", \"conversations\") are not supported yet;"
@@ -172,7 +185,8 @@ public final class DataFile {
     private static String string(JsonNode node, String field, String where) throws DataException {
         JsonNode value = node.get(field);
         if (!value.isTextual()) {
-            throw new DataException(where + ": \"" + field + "\" should be a string, found " + value.getNodeType());
+            throw new DataException(
+                    where + ": \"" + field + "\" should be a string, found " + JsonFiles.describe(value));
         }
         return value.textValue();
     }
