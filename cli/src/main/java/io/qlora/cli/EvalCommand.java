@@ -69,7 +69,7 @@ final class EvalCommand implements Callable<Integer> {
                 Device opened = device.open()) {
             reporter.announce(device, opened);
             reporter.announce(model, config, adapter);
-            reporter.announce(set, "data    ", "");
+            reporter.announce(set, DataSet.maxLength(data.maxLength(), config), "data    ", "");
             print(evaluate(opened, set), set);
         }
         return 0;

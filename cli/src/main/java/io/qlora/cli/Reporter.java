@@ -70,20 +70,27 @@ final class Reporter implements TrainingListener, AutoCloseable {
     }
 
     /** Says what a data set holds, and what of the files it does not. */
-    void announce(DataSet data, String label, String purpose) {
-        String documents = data.size() == 1 ? "document" : "documents";
+    void announce(DataSet data, int maxLength, String label, String purpose) {
         line(
-                "%s %,d %s%s, %,d tokens, %,d targets",
-                label, data.size(), documents, purpose, data.tokens(), data.targets());
+                "%s %,d %s%s, %,d tokens, %,d %s",
+                label,
+                data.size(),
+                data.size() == 1 ? "document" : "documents",
+                purpose,
+                data.tokens(),
+                data.targets(),
+                data.targets() == 1 ? "target" : "targets");
         if (data.cut() > 0) {
-            line("         %,d of them cut to the maximal length", data.cut());
+            line(
+                    "         %,d %s longer than %,d tokens and cut",
+                    data.cut(), data.cut() == 1 ? "was" : "were", maxLength);
         }
         List<String> dropped = data.dropped();
         if (!dropped.isEmpty()) {
             String more = dropped.size() > NAMED ? " and " + (dropped.size() - NAMED) + " more" : "";
             line(
-                    "         left out, no target within the maximal length: %s%s",
-                    String.join("; ", dropped.subList(0, Math.min(NAMED, dropped.size()))), more);
+                    "         left out, no target within %,d tokens: %s%s",
+                    maxLength, String.join("; ", dropped.subList(0, Math.min(NAMED, dropped.size()))), more);
         }
     }
 

@@ -14,6 +14,7 @@ import io.qlora.trainer.StepReport;
 import io.qlora.trainer.Trainer;
 import io.qlora.trainer.TrainingListener;
 import io.qlora.trainer.TrainingRun;
+import io.qlora.trainer.data.DataSet;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -90,9 +91,10 @@ final class TrainingSession implements TrainingListener {
                 Reporter.name(options.model()),
                 plan.modelParameters(),
                 Reporter.describe(run.config(), options.load()));
-        reporter.announce(run.train(), "data    ", "");
+        int maxLength = DataSet.maxLength(options.maxLength(), run.config());
+        reporter.announce(run.train(), maxLength, "data    ", "");
         if (run.eval() != null) {
-            reporter.announce(run.eval(), "        ", " to measure on");
+            reporter.announce(run.eval(), maxLength, "        ", " to measure on");
         }
         reporter.line(
                 "adapter  %s of rank %d, %,d parameters (%.2f %%), %,d %s of %,d documents",

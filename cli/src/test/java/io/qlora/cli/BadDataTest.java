@@ -105,9 +105,8 @@ class BadDataTest {
         Path data = write("data.jsonl", GOOD + "{\"prompt\": \"" + "long ".repeat(50) + "\", \"completion\": \"b\"}\n");
         Cli.Result result =
                 Cli.run("eval", "--model", TinyModel.DIRECTORY, "--data", data, "--max-length", 16, "--json");
-        assertTrue(
-                result.err().contains("left out, no target within the maximal length: " + data + ", line 2"),
-                result.err());
+        assertTrue(result.err().contains("1 was longer than 16 tokens and cut"), result.err());
+        assertTrue(result.err().contains("left out, no target within 16 tokens: " + data + ", line 2"), result.err());
     }
 
     @Test
