@@ -186,20 +186,28 @@ public record MemoryPlan(
             String why = "it is the machine's own memory that does not suffice, " + (machine >> 20) + " MiB: ";
             return why + (offloaded > 0 ? "leave out --offload-activations" : "end other programs");
         }
-        if (activations < weights && options.load().quantization() == LoadOptions.Quantization.NONE) {
+        long rest = total() - activations;
+        boolean tooMuch = rest > available; // whatever is done about activations
+        if ((tooMuch || activations < weights) && options.load().quantization() == LoadOptions.Quantization.NONE) {
             return "--quantization nf4 keeps the linears in 4 bits";
         }
-        if (activations >= weights && !checkpointing) {
+        if (!tooMuch && !checkpointing) {
             return "--gradient-checkpointing keeps a fraction of the activations";
         }
-        if (activations >= weights && options.training().batchSize() > 1) {
+        if (!tooMuch && options.training().batchSize() > 1) {
             return "a smaller --per-device-train-batch-size, with more --gradient-accumulation-steps, trains the same";
         }
-        if (onCard() && checkpointing && !options.training().offloadActivations()) {
+        if (!tooMuch && onCard() && !options.training().offloadActivations()) {
             return "--offload-activations keeps the blocks' inputs in the machine's memory";
         }
-        if (activations >= weights) {
+        if (!tooMuch) {
             return "a smaller --max-length shortens the longest documents";
+        }
+        if (adapter + optimizer > Math.max(weights, onCard() ? 0 : jvm)) {
+            return "a smaller --lora-r, or fewer --target-modules, makes a smaller adapter";
+        }
+        if (!onCard() && jvm > weights) {
+            return "fewer --threads take less of it";
         }
         return "the weights alone take most of it: a machine with more memory, or a smaller model, is needed";
     }
