@@ -41,6 +41,7 @@ public final class FineTuner implements AutoCloseable {
     private final LlamaTokenizer tokenizer;
     private final ModelMemory memory; // of the adapter
     private final LoraAdapter adapter;
+    private boolean closed;
 
     private FineTuner(Builder builder) throws IOException {
         this.directory = builder.model;
@@ -125,6 +126,7 @@ public final class FineTuner implements AutoCloseable {
      * @throws io.qlora.trainer.data.DataException if a file cannot be used, or holds nothing to learn
      */
     public DataSet read(List<Path> files, int maxLength, boolean completionOnly) throws IOException {
+        requireOpen();
         return DataSet.read(files, encoding(), maxLength, completionOnly);
     }
 
@@ -142,10 +144,17 @@ public final class FineTuner implements AutoCloseable {
      * Trains the adapter.
      *
      * @param eval what to measure on, or null
+     * @throws IllegalArgumentException if {@link TrainingConfig#saveSteps} asks for checkpoints, for which there is no
+     *     directory here: {@link TrainingRun} makes them
      * @throws NonFiniteException if a step gives something that is not finite; the adapter is then as before it
      */
     public Trainer.Outcome train(DataSet data, DataSet eval, TrainingConfig config, TrainingListener listener)
             throws IOException {
+        requireOpen();
+        if (config.saveSteps() > 0) {
+            throw new IllegalArgumentException("saveSteps should be 0, since only a TrainingRun has a directory for"
+                    + " checkpoints, found " + config.saveSteps());
+        }
         try (Trainer trainer = new Trainer(model, adapter.parameters(), config)) {
             return trainer.train(data, eval, 0, null, listener);
         }
@@ -153,6 +162,7 @@ public final class FineTuner implements AutoCloseable {
 
     /** Measures how well the model with its adapter predicts a data set. */
     public Evaluation evaluate(DataSet data) {
+        requireOpen();
         try (StepMemory step = new StepMemory(device)) {
             return new Evaluator(model, step, 8).evaluate(data);
         }
@@ -160,6 +170,7 @@ public final class FineTuner implements AutoCloseable {
 
     /** Writes the adapter as a PEFT directory. */
     public void save(Path output) throws IOException {
+        requireOpen();
         adapter.save(output, baseName());
     }
 
@@ -168,8 +179,19 @@ public final class FineTuner implements AutoCloseable {
         return directory.toString();
     }
 
+    private void requireOpen() {
+        if (closed) {
+            throw new IllegalStateException("this fine-tuner is closed");
+        }
+    }
+
+    /** Gives all memory back; a second time does nothing. */
     @Override
     public void close() {
+        if (closed) {
+            return;
+        }
+        closed = true;
         adapter.detach();
         closeAll(memory, tokenizer, model, own ? device : null);
     }

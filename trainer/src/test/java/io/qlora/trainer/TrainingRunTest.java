@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraConfig;
+import io.qlora.trainer.data.DataSet;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -19,6 +20,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Runs from files to files, on the tiny model of random weights. */
@@ -221,6 +223,33 @@ class TrainingRunTest {
             Future<byte[]> second = threads.submit(() -> fineTune("together-2", 2));
             assertArrayEquals(alone.get(0), first.get());
             assertArrayEquals(alone.get(1), second.get());
+        }
+    }
+
+    @Test
+    void aFineTunerThatIsClosedSaysSoAndMayBeClosedAgain() throws IOException {
+        FineTuner tuner = FineTuner.on(MODEL).open();
+        DataSet set = tuner.read(data);
+        tuner.close();
+        tuner.close();
+        TrainingConfig config = training().build();
+        for (Executable use : List.<Executable>of(
+                () -> tuner.read(data),
+                () -> tuner.train(set, config),
+                () -> tuner.evaluate(set),
+                () -> tuner.save(folder.resolve("output")))) {
+            IllegalStateException e = assertThrows(IllegalStateException.class, use);
+            assertEquals("this fine-tuner is closed", e.getMessage());
+        }
+    }
+
+    @Test
+    void aFineTunerDoesNotPretendToMakeCheckpoints() throws IOException {
+        try (FineTuner tuner = FineTuner.on(MODEL).open()) {
+            DataSet set = tuner.read(data);
+            TrainingConfig config = training().saveSteps(2).build();
+            IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> tuner.train(set, config));
+            assertTrue(e.getMessage().startsWith("saveSteps should be 0"), e.getMessage());
         }
     }
 
