@@ -97,14 +97,15 @@ final class TrainingSession implements TrainingListener {
             reporter.announce(run.eval(), maxLength, "        ", " to measure on");
         }
         reporter.line(
-                "adapter  %s of rank %d, %,d parameters (%.2f %%), %,d %s of %,d documents",
+                "adapter  %s of rank %d, %,d parameters (%.2f %%), %,d %s of %,d %s",
                 options.lora().useRslora() ? "rsLoRA" : "LoRA",
                 options.lora().r(),
                 plan.trainable(),
                 100.0 * plan.trainable() / plan.modelParameters(),
                 run.totalSteps(),
                 run.totalSteps() == 1 ? "step" : "steps",
-                options.training().documentsPerStep());
+                options.training().documentsPerStep(),
+                options.training().documentsPerStep() == 1 ? "document" : "documents");
         reporter.line(
                 "memory   %s of %s available: weights %s, adapter %s,%n         optimizer %s, activations %s, %s",
                 Reporter.bytes(plan.total()),
