@@ -33,9 +33,10 @@ class ReadmeExampleTest {
         Matcher block = Pattern.compile("```java\n(.*?)```", Pattern.DOTALL)
                 .matcher(Files.readString(ROOT.resolve("README.md")));
         assertTrue(block.find(), "the README has no Java example");
-        String source = "import io.qlora.lora.*; import io.qlora.trainer.*; import java.nio.file.Path;\n"
-                + "public class Example { public static void run(Path model, Path data, Path output) throws Exception {\n"
-                + block.group(1) + "}}";
+        String source =
+                "import io.qlora.llama.*; import io.qlora.lora.*; import io.qlora.trainer.*; import java.nio.file.Path;\n"
+                        + "public class Example { public static void run(Path model, Path data, Path output) throws Exception {\n"
+                        + block.group(1) + "}}";
         compile(source);
         Path data = Files.writeString(folder.resolve("data.jsonl"), "{\"prompt\": \"a\", \"completion\": \"b\"}\n");
         Path output = folder.resolve("adapter");

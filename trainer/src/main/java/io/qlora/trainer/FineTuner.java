@@ -4,9 +4,12 @@ import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
 import io.qlora.engine.tensor.Device;
+import io.qlora.llama.GenerationOptions;
+import io.qlora.llama.Generator;
 import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LlamaTokenizer;
 import io.qlora.llama.LoadOptions;
+import io.qlora.llama.TextStream;
 import io.qlora.lora.LoraAdapter;
 import io.qlora.lora.LoraConfig;
 import io.qlora.trainer.data.DataSet;
@@ -14,8 +17,10 @@ import io.qlora.trainer.data.Encoding;
 import io.qlora.trainer.data.TokenizerEncoding;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
+import java.util.stream.IntStream;
 
 /**
  * A model and the adapter that is trained on it: fine-tuning in three lines.
@@ -166,6 +171,33 @@ public final class FineTuner implements AutoCloseable {
         try (StepMemory step = new StepMemory(device)) {
             return new Evaluator(model, step, 8).evaluate(data);
         }
+    }
+
+    /**
+     * Continues a prompt as the adapter now has it, from BOS, where the tokenizer puts one.
+     *
+     * @param prompt as in the data; that of an instruction is made by {@link io.qlora.trainer.data.DataFile#instruction}
+     * @param options without ids to stop at, those of the tokenizer count
+     * @return the continuation alone, special tokens left out
+     * @throws IllegalArgumentException if the prompt leaves no room for a token, or there is none and no BOS
+     */
+    public String generate(String prompt, GenerationOptions options) {
+        requireOpen();
+        int[] words = tokenizer.encode(prompt);
+        int[] ids = IntStream.concat(tokenizer.bosId().stream(), Arrays.stream(words))
+                .toArray();
+        GenerationOptions stopping = options.stopIds() == null ? options.withStopIds(tokenizer.stopIds()) : options;
+        long wanted = (long) ids.length + options.maxNewTokens();
+        int limit = (int) Math.min(wanted, model.config().maxPositionEmbeddings());
+        TextStream stream = tokenizer.stream(ids);
+        StringBuilder text = new StringBuilder();
+        try (Generator generator = new Generator(model, limit)) {
+            generator.generate(ids, stopping, id -> {
+                text.append(stream.add(id));
+                return true;
+            });
+        }
+        return text.append(stream.rest()).toString();
     }
 
     /** Writes the adapter as a PEFT directory. */

@@ -3,10 +3,12 @@ package io.qlora.trainer;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.qlora.llama.GenerationOptions;
 import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraConfig;
 import io.qlora.trainer.data.DataSet;
@@ -237,9 +239,26 @@ class TrainingRunTest {
                 () -> tuner.read(data),
                 () -> tuner.train(set, config),
                 () -> tuner.evaluate(set),
+                () -> tuner.generate("", GenerationOptions.builder().build()),
                 () -> tuner.save(folder.resolve("output")))) {
             IllegalStateException e = assertThrows(IllegalStateException.class, use);
             assertEquals("this fine-tuner is closed", e.getMessage());
+        }
+    }
+
+    @Test
+    void whatWasLearntIsGenerated() throws IOException {
+        data = Files.writeString(
+                folder.resolve("one.jsonl"), "{\"prompt\": \"cheese:\", \"completion\": \" fromage\"}\n");
+        GenerationOptions options = GenerationOptions.builder().maxNewTokens(50).build();
+        try (FineTuner tuner = FineTuner.on(MODEL).open()) {
+            assertNotEquals(" fromage", tuner.generate("cheese:", options));
+            TrainingConfig config =
+                    TrainingConfig.builder().maxSteps(60).learningRate(2e-2).build();
+            tuner.train(tuner.read(data), config);
+            assertEquals(" fromage", tuner.generate("cheese:", options));
+            String tooLong = "cheese ".repeat(tuner.model().config().maxPositionEmbeddings());
+            assertThrows(IllegalArgumentException.class, () -> tuner.generate(tooLong, options));
         }
     }
 
