@@ -109,7 +109,8 @@ class BadOutputTest {
     @Test
     void aDirectoryThatIsNoCheckpointIsRefused() throws IOException {
         Files.delete(checkpoint.resolve(STATE));
-        runUntouched("--resume-from-checkpoint", checkpoint).assertFailure(checkpoint, "expected a checkpoint", STATE);
+        runUntouched("--resume-from-checkpoint", checkpoint)
+                .assertFailure(checkpoint, "expected a checkpoint", STATE, "checkpoint-…");
     }
 
     @ParameterizedTest

@@ -105,7 +105,9 @@ final class CheckpointStore implements Trainer.Checkpoints {
         FileErrors.requireDirectory(checkpoint);
         Path stateFile = checkpoint.resolve(STATE);
         if (!Files.isRegularFile(stateFile)) {
-            throw new MalformedFileException(checkpoint, "expected a checkpoint, found no " + STATE + " in it");
+            throw new MalformedFileException(
+                    checkpoint,
+                    "expected a checkpoint, found no " + STATE + " in it: name one of a run's " + PREFIX + "… folders");
         }
         JsonNode state = JsonFiles.readObject(stateFile);
         identity.requireSame(state.path("run"), checkpoint);
