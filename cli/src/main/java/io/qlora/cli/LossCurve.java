@@ -80,7 +80,7 @@ record LossCurve(List<Place> places, double[] trend) {
 
     /**
      * At each place the value of the straight line that fits those around it best, the nearer the more: Cleveland's LOESS
-     * (1979), which lags behind no slope, as a moving average does.
+     * (1979), which lags behind no slope, as a moving average does. No higher or lower than they are.
      */
     private static double[] trend(double[] values) {
         int span = span(values.length);
@@ -91,6 +91,8 @@ record LossCurve(List<Place> places, double[] trend) {
             double y = 0;
             double xx = 0;
             double xy = 0;
+            double low = values[at];
+            double high = values[at];
             for (int i = Math.max(0, at - span); i <= Math.min(values.length - 1, at + span); i++) {
                 double distance = Math.abs(i - at) / (span + 1.0);
                 double weight = Math.pow(1 - distance * distance * distance, 3);
@@ -99,8 +101,11 @@ record LossCurve(List<Place> places, double[] trend) {
                 y += weight * values[i];
                 xx += weight * (i - at) * (i - at);
                 xy += weight * (i - at) * values[i];
+                low = Math.min(low, values[i]);
+                high = Math.max(high, values[i]);
             }
-            trend[at] = Math.max(0, (xx * y - x * xy) / (weights * xx - x * x)); // no likelihood is above 1
+            // Where the curve is steep at its end, the line goes on beyond all that was measured there.
+            trend[at] = Math.clamp((xx * y - x * xy) / (weights * xx - x * x), low, high);
         }
         return trend;
     }

@@ -126,6 +126,17 @@ class LossChartTest {
         assertTrue(trend.getFirst()[1] < 150, "the curve is pressed to the bottom");
     }
 
+    /** As a straight line through a level beginning and the slope behind it would: the legend says where it begins. */
+    @Test
+    void theTrendBeginsNoHigherThanAnyLoss() {
+        List<LossChart.Point> late = IntStream.rangeClosed(1, 200)
+                .mapToObj(i -> new LossChart.Point(i, Math.clamp(7 - 0.4 * (i - 4), 0.03, 7)))
+                .toList();
+        double[] trend = LossCurve.of(late, 700).trend();
+        assertEquals(7, trend[0]);
+        assertTrue(Arrays.stream(trend).allMatch(loss -> loss >= 0.03 && loss <= 7));
+    }
+
     /** A trend that took the steep part for outliers of the flat one once went to zero and back there. */
     @Test
     void aSteepBeginningBeforeALongFlatEndIsFollowed() {
