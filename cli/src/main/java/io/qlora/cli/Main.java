@@ -1,7 +1,9 @@
 package io.qlora.cli;
 
 import java.util.Arrays;
+import java.util.List;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.regex.Pattern;
 
 /** The entry of {@code qlora-engine.jar}. */
@@ -10,6 +12,8 @@ public final class Main {
     /** An option as Python spells it, perhaps with its value. */
     private static final Pattern PYTHON_OPTION = Pattern.compile("--[a-z]+(_[a-z]+)+(=.*)?", Pattern.DOTALL);
 
+    private static final Set<String> HELP = Set.of("-h", "--help", "-V", "--version", "help");
+
     private Main() {}
 
     /**
@@ -17,8 +21,17 @@ public final class Main {
      * {@value Failures#WRONG_USE} for wrong use.
      */
     public static void main(String[] args) {
-        OptionalInt elsewhere = Relaunch.withVectors(args);
+        OptionalInt elsewhere = asksForHelp(args) ? OptionalInt.empty() : Relaunch.withVectors(args);
         System.exit(elsewhere.isPresent() ? elsewhere.getAsInt() : run(args));
+    }
+
+    /** Whether there is nothing to compute: a command, perhaps, and then {@code --help} or {@code --version}. */
+    static boolean asksForHelp(String... args) {
+        if (args.length == 0) {
+            return true;
+        }
+        List<String> commands = List.of(args).subList(0, args.length - 1);
+        return HELP.contains(args[args.length - 1]) && commands.stream().noneMatch(command -> command.startsWith("-"));
     }
 
     /** What {@link #main} does, in this process, without ending it. */

@@ -1,6 +1,7 @@
 package io.qlora.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
@@ -12,6 +13,18 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class RelaunchTest {
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", "--help", "-V", "help", "train --help", "bench step -h"})
+    void helpNeedsNoSecondStart(String line) {
+        assertTrue(Main.asksForHelp(line.isEmpty() ? new String[0] : line.split(" ")));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"train", "generate --prompt -h", "generate --prompt --help", "doctor"})
+    void allElseMayNeedOne(String line) {
+        assertFalse(Main.asksForHelp(line.split(" ")));
+    }
 
     @Test
     void theNewCommandKeepsTheJvmsArgumentsAndTheProgramsArguments() {
