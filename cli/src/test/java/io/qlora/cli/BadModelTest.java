@@ -108,6 +108,8 @@ class BadModelTest {
     void shapesThatContradictTheConfigAreRefused(String setting, int value, String expected) throws IOException {
         TinyModel.edit(model.resolve("config.json"), config -> config.put(setting, value));
         eval().assertFailure(expected);
+        train().assertFailure(expected);
+        assertFalse(Files.exists(folder.resolve("out")));
     }
 
     @ParameterizedTest

@@ -183,10 +183,26 @@ public final class TrainingRun {
      * @throws DeviceMemoryException if a card's memory does not suffice; the adapter before that step has then been saved
      */
     public Trainer.Outcome run(TrainingListener listener) throws IOException {
-        createOutput();
-        try (FineTuner tuner = open()) {
+        boolean made = createOutput();
+        try (FineTuner tuner = open(made)) {
             listener.onLoaded(tuner);
             return run(tuner, listener);
+        }
+    }
+
+    /** Loads the model. Where that fails, an output directory that was {@code made} for it is gone again. */
+    private FineTuner open(boolean made) throws IOException {
+        try {
+            return open();
+        } catch (IOException | RuntimeException | Error e) {
+            if (made) {
+                try {
+                    Files.deleteIfExists(options.output());
+                } catch (IOException kept) {
+                    e.addSuppressed(kept);
+                }
+            }
+            throw e;
         }
     }
 
@@ -203,8 +219,13 @@ public final class TrainingRun {
         }
     }
 
-    /** Before anything is loaded, so that a place that cannot be written to shows at once. */
-    private void createOutput() throws IOException {
+    /**
+     * Before anything is loaded, so that a place that cannot be written to shows at once.
+     *
+     * @return whether it was not there
+     */
+    private boolean createOutput() throws IOException {
+        boolean made = !Files.exists(options.output());
         try {
             Files.createDirectories(options.output());
         } catch (IOException e) {
@@ -213,6 +234,7 @@ public final class TrainingRun {
         if (!Files.isWritable(options.output())) {
             throw new AccessDeniedException(options.output().toString());
         }
+        return made;
     }
 
     private Trainer.Outcome run(FineTuner tuner, TrainingListener listener) throws IOException {
