@@ -95,7 +95,7 @@ public record TrainingConfig(
      * @throws IllegalArgumentException if they cannot be counted
      */
     public int totalSteps(int stepsPerEpoch) {
-        double steps = maxSteps > 0 ? maxSteps : Math.ceil(numTrainEpochs * stepsPerEpoch - 1e-9);
+        double steps = maxSteps > 0 ? maxSteps : Math.ceil(numTrainEpochs * stepsPerEpoch);
         require(steps <= Integer.MAX_VALUE, "num-train-epochs", "fewer, for less than 2³¹ steps", numTrainEpochs);
         return (int) steps;
     }
