@@ -210,8 +210,8 @@ public final class LlamaModel implements AutoCloseable {
      * @param ids I32 [T], each from 0 to V − 1
      * @param sequences the documents, T tokens in all, none longer than {@link LlamaConfig#maxPositionEmbeddings}
      * @param step what dropout is keyed by; null in evaluation, when there is none
-     * @param checkpointing whether each block is computed again on the way back instead of kept; without anything to
-     *     train no block is kept either way
+     * @param checkpointing whether blocks are computed again on the way back instead of kept; without anything to train no
+     *     block is kept either way
      * @return [T, C]
      * @throws UnsupportedOperationException if blocks' inputs are to be offloaded from a device that has no memory of its own
      * @throws IndexOutOfBoundsException naming the position, if an id is not in the vocabulary
@@ -227,9 +227,10 @@ public final class LlamaModel implements AutoCloseable {
         Tensor x = Embedding.apply(tape, ids, embedding); // [T, C]
         for (LlamaLayer layer : layers) {
             BiFunction<Tape, Tensor, Tensor> block = (inner, input) -> layer.forward(inner, input, pass, attending);
+            boolean last = layer == layers.getLast();
             x = switch (frozen ? Checkpointing.BLOCKS : checkpointing) {
                 case NONE -> block.apply(tape, x);
-                case BLOCKS -> Checkpoint.apply(tape, x, block);
+                case BLOCKS -> last && !frozen ? block.apply(tape, x) : Checkpoint.apply(tape, x, block);
                 case OFFLOADED -> offloaded.apply(x, block);
             };
         }
