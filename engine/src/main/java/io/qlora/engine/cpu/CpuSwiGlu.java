@@ -34,7 +34,7 @@ final class CpuSwiGlu implements SwiGlu.Kernel {
         MemorySegment ys = y.segment();
         workers.run(tasks(size), task -> {
             long from = (long) task * ELEMENTS;
-            forward(gates, ups, ys, from, Math.min(size, from + ELEMENTS));
+            forward(gates, ups, ys, from, count(size, from));
         });
     }
 
@@ -49,14 +49,14 @@ final class CpuSwiGlu implements SwiGlu.Kernel {
             MemorySegment dgates = dgate.tensor().segment();
             workers.run(tasks(size), task -> {
                 long from = (long) task * ELEMENTS;
-                gateGradient(gates, ups, dys, dgates, dgate.accumulate(), from, Math.min(size, from + ELEMENTS));
+                gateGradient(gates, ups, dys, dgates, dgate.accumulate(), from, count(size, from));
             });
         }
         if (dup != null) {
             MemorySegment dups = dup.tensor().segment();
             workers.run(tasks(size), task -> {
                 long from = (long) task * ELEMENTS;
-                upGradient(gates, dys, dups, dup.accumulate(), from, Math.min(size, from + ELEMENTS));
+                upGradient(gates, dys, dups, dup.accumulate(), from, count(size, from));
             });
         }
     }
@@ -65,15 +65,21 @@ final class CpuSwiGlu implements SwiGlu.Kernel {
         return Math.toIntExact((size + ELEMENTS - 1) / ELEMENTS);
     }
 
-    private static void forward(MemorySegment gate, MemorySegment up, MemorySegment y, long from, long to) {
-        long i = from;
-        for (; i <= to - WIDTH; i += WIDTH) {
-            long o = 4 * i;
+    private static int count(long size, long from) {
+        return (int) Math.min(ELEMENTS, size - from);
+    }
+
+    // Counted by an int: a loop over longs is two to the compiler, and what it assumes of the outer one fails again and again.
+
+    private static void forward(MemorySegment gate, MemorySegment up, MemorySegment y, long from, int count) {
+        int i = 0;
+        for (; i <= count - WIDTH; i += WIDTH) {
+            long o = 4 * (from + i);
             silu(load(gate, o)).mul(load(up, o)).intoMemorySegment(y, o, ORDER);
         }
-        if (i < to) {
-            long o = 4 * i;
-            VectorMask<Float> rest = FLOATS.indexInRange(i, to);
+        if (i < count) {
+            long o = 4 * (from + i);
+            VectorMask<Float> rest = FLOATS.indexInRange(i, count);
             silu(load(gate, o, rest)).mul(load(up, o, rest)).intoMemorySegment(y, o, ORDER, rest);
         }
     }
@@ -85,32 +91,32 @@ final class CpuSwiGlu implements SwiGlu.Kernel {
             MemorySegment dgate,
             boolean add,
             long from,
-            long to) {
-        long i = from;
-        for (; i <= to - WIDTH; i += WIDTH) {
-            long o = 4 * i;
+            int count) {
+        int i = 0;
+        for (; i <= count - WIDTH; i += WIDTH) {
+            long o = 4 * (from + i);
             FloatVector d = slope(load(gate, o)).mul(load(dy, o).mul(load(up, o)));
             (add ? d.add(load(dgate, o)) : d).intoMemorySegment(dgate, o, ORDER);
         }
-        if (i < to) {
-            long o = 4 * i;
-            VectorMask<Float> rest = FLOATS.indexInRange(i, to);
+        if (i < count) {
+            long o = 4 * (from + i);
+            VectorMask<Float> rest = FLOATS.indexInRange(i, count);
             FloatVector d = slope(load(gate, o, rest)).mul(load(dy, o, rest).mul(load(up, o, rest)));
             (add ? d.add(load(dgate, o, rest)) : d).intoMemorySegment(dgate, o, ORDER, rest);
         }
     }
 
     private static void upGradient(
-            MemorySegment gate, MemorySegment dy, MemorySegment dup, boolean add, long from, long to) {
-        long i = from;
-        for (; i <= to - WIDTH; i += WIDTH) {
-            long o = 4 * i;
+            MemorySegment gate, MemorySegment dy, MemorySegment dup, boolean add, long from, int count) {
+        int i = 0;
+        for (; i <= count - WIDTH; i += WIDTH) {
+            long o = 4 * (from + i);
             FloatVector d = silu(load(gate, o)).mul(load(dy, o));
             (add ? d.add(load(dup, o)) : d).intoMemorySegment(dup, o, ORDER);
         }
-        if (i < to) {
-            long o = 4 * i;
-            VectorMask<Float> rest = FLOATS.indexInRange(i, to);
+        if (i < count) {
+            long o = 4 * (from + i);
+            VectorMask<Float> rest = FLOATS.indexInRange(i, count);
             FloatVector d = silu(load(gate, o, rest)).mul(load(dy, o, rest));
             (add ? d.add(load(dup, o, rest)) : d).intoMemorySegment(dup, o, ORDER, rest);
         }
