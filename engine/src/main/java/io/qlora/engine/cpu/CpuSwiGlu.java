@@ -69,7 +69,7 @@ final class CpuSwiGlu implements SwiGlu.Kernel {
         return (int) Math.min(ELEMENTS, size - from);
     }
 
-    // Counted by an int: a loop over longs is two to the compiler, and what it assumes of the outer one fails again and again.
+    // Counted by an int: a loop over longs is two to the compiler, and what it assumes of them fails again and again.
 
     private static void forward(MemorySegment gate, MemorySegment up, MemorySegment y, long from, int count) {
         int i = 0;
