@@ -179,12 +179,7 @@ class LoraLinearTest extends OpTest {
                 Sequences sequences = Sequences.of(step.activations(), 0, 4, rows - 4);
                 Tensor y = variant.apply(tape, x.value(), w, new LowRank(a.value(), b.value(), 0.5f), sequences);
                 float[] values = y.toFloats();
-                Tensor loss = tape.empty(DType.F32, 1);
-                tape.record(
-                        loss,
-                        List.of(y),
-                        (dLoss, gradients) -> gradients.wanted(y).tensor().set(OpCase.normal("dy", rows, 10)));
-                tape.backward(loss);
+                walkBack(tape, y);
                 return List.of(
                         values,
                         x.gradient().toFloats(),
@@ -192,6 +187,16 @@ class LoraLinearTest extends OpTest {
                         b.gradient().toFloats());
             }
         }
+    }
+
+    /** From a random gradient of y. */
+    private static void walkBack(Tape tape, Tensor y) {
+        Tensor loss = tape.empty(DType.F32, 1);
+        tape.record(
+                loss,
+                List.of(y),
+                (dLoss, gradients) -> gradients.wanted(y).tensor().set(OpCase.normal("dy", y.length(), y.cols())));
+        tape.backward(loss);
     }
 
     private static Parameter parameter(String name, ModelMemory memory, long... dims) {
@@ -259,13 +264,7 @@ class LoraLinearTest extends OpTest {
                                 : WeightLinear.apply(inner, h, weight)));
                 Tensor y = checkpointed ? Checkpoint.apply(tape, x.value(), block) : block.apply(tape, x.value());
                 float[] values = y.toFloats();
-                Tensor loss = tape.empty(DType.F32, 1);
-                tape.record(
-                        loss,
-                        List.of(y),
-                        (dLoss, gradients) ->
-                                gradients.wanted(y).tensor().set(OpCase.normal("dy", ending.rows, width)));
-                tape.backward(loss);
+                walkBack(tape, y);
                 return List.of(
                         values,
                         x.gradient().toFloats(),
