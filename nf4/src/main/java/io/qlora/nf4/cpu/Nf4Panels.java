@@ -19,7 +19,6 @@ import java.util.Arrays;
 public final class Nf4Panels {
 
     private static final int SCALES = 1024; // a piece of the work before
-    private static final int BLOCK_BITS = Integer.numberOfTrailingZeros(BLOCK);
 
     private Nf4Panels() {}
 
@@ -37,9 +36,9 @@ public final class Nf4Panels {
         return reader.in % BLOCK == 0 ? new Rows(reader, scales) : new StraddledRows(reader, scales);
     }
 
-    /** Room for all scales, and for those that are read, but not used, behind the last. */
+    /** Room for all scales, and for one that is read, but not used, behind the last. */
     private static float[] scales(Nf4Reader w) {
-        return HeapArrays.take(w.blocks() + PanelDecoder.ROWS);
+        return HeapArrays.take(w.blocks() + 1);
     }
 
     /** A weight and its scales, one block after the other. */
@@ -169,8 +168,8 @@ public final class Nf4Panels {
             int rows = Math.min(rows(), w.out - from);
             float[] byRow = PanelScratch.ofThread().floats(rows * across);
             w.scales((long) from * across, rows * across, byRow, 0);
-            for (int column = 0; column < across; column++) {
-                for (int row = 0; row < rows; row++) {
+            for (int row = 0; row < rows; row++) {
+                for (int column = 0; column < across; column++) {
                     scales[column * w.out + from + row] = byRow[row * across + column];
                 }
             }
@@ -183,12 +182,8 @@ public final class Nf4Panels {
 
         @Override
         public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
-            int[] words = scratch.ints(PanelDecoder.padded(kc) * PanelDecoder.WORDS);
-            PanelDecoder.stageRows(w.codes, (long) k0 * w.in + n0, w.in, kc, words);
-            int first = n0 / BLOCK * w.out + k0;
-            for (int column = 0; column < NR; column += WIDTH) {
-                PanelDecoder.rows(words, scales, first, kc, panel, column);
-            }
+            long offset = ((long) k0 * w.in + n0) / 2;
+            PanelDecoder.rows(w.codes, offset, w.in / 2, scales, n0 / BLOCK * w.out + k0, kc, panel);
         }
     }
 
@@ -197,26 +192,17 @@ public final class Nf4Panels {
 
         @Override
         public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
-            int padded = PanelDecoder.padded(kc);
-            int bounds = padded * PanelDecoder.WORDS; // in words: after how many elements the scale changes, by row
-            int[] words = scratch.ints(bounds + padded);
-            float[] ofPanel = scratch.floats(2 * padded);
-            if (nr == NR) {
-                PanelDecoder.stageRows(w.codes, (long) k0 * w.in + n0, w.in, kc, words);
+            long first = (long) k0 * w.in + n0;
+            int whole = kc;
+            while (whole > 0 && (first + (whole - 1L) * w.in) / 2 + PanelDecoder.ROW_BYTES > w.codes.byteSize()) {
+                whole--; // what would be read behind it is not there
+                w.decode(first + (long) whole * w.in, nr, panel, whole * NR);
+            }
+            if ((w.in & 1) == 0) {
+                PanelDecoder.straddledRows(w.codes, first, w.in, scales, 0, 1, whole, panel);
             } else {
-                for (int k = 0; k < kc; k++) {
-                    w.stage((long) (k0 + k) * w.in + n0, nr, words, k * PanelDecoder.WORDS);
-                }
-            }
-            long from = (long) k0 * w.in + n0;
-            for (int k = 0; k < kc; k++, from += w.in) {
-                int block = (int) (from >>> BLOCK_BITS);
-                words[bounds + k] = BLOCK - ((int) from & BLOCK - 1);
-                ofPanel[2 * k] = scales[block];
-                ofPanel[2 * k + 1] = scales[block + 1];
-            }
-            for (int column = 0; column < NR; column += WIDTH) {
-                PanelDecoder.straddledRows(words, ofPanel, bounds, kc, panel, column);
+                PanelDecoder.straddledRows(w.codes, first, w.in, scales, 0, 2, whole, panel);
+                PanelDecoder.straddledRows(w.codes, first, w.in, scales, 1, 2, whole, panel);
             }
             for (int k = 0; k < kc && nr < NR; k++) {
                 Arrays.fill(panel, k * NR + nr, (k + 1) * NR, 0f);

@@ -28,11 +28,10 @@ final class PanelDecoder {
     private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
     private static final int LOW_CODES = 0x0f0f0f0f; // of each byte
 
-    /** Words in a row of the panel. */
-    static final int WORDS = NR / WORD;
+    private static final int WORDS = NR / WORD; // in a row of the panel
 
-    /** Rows whose words fill a vector. */
-    static final int ROWS = WIDTH / WORDS;
+    /** Bytes that are read of a row, at most. */
+    static final int ROW_BYTES = Math.max(8, 4 * WORDS) + 1;
 
     private static final VectorSpecies<Integer> ROW =
             VectorShape.forBitSize(Math.max(64, 32 * WORDS)).withLanes(int.class);
@@ -91,101 +90,87 @@ final class PanelDecoder {
         }
     }
 
-    /** {@code depth}, rounded up to whole vectors of words. */
-    static int padded(int depth) {
-        return Math.ceilDiv(depth, ROWS) * ROWS;
-    }
-
     /**
-     * Gathers the words of a panel's rows, {@link #WORDS} each.
+     * Decodes rows of the panel that begin at whole bytes, with one scale each.
      *
-     * @param first the first row's first element
-     * @param in elements from row to row; where a row begins in the middle of a byte, its codes are moved by one
-     */
-    static void stageRows(MemorySegment codes, long first, long in, int depth, int[] words) {
-        for (int k = 0; k < depth; k++) {
-            long element = first + k * in;
-            if ((element & 1) == 0) {
-                stageRow(codes, element / 2, words, k * WORDS);
-            } else {
-                stageOddRow(codes, element / 2, words, k * WORDS);
-            }
-        }
-    }
-
-    private static void stageRow(MemorySegment codes, long offset, int[] words, int at) {
-        if (WIDTH >= 8) {
-            IntVector.fromMemorySegment(ROW, codes, offset, ORDER).intoArray(words, at);
-        } else {
-            words[at] = codes.get(INT, offset);
-        }
-    }
-
-    /** Each byte is made of the low code of one and the high code of the next. */
-    private static void stageOddRow(MemorySegment codes, long offset, int[] words, int at) {
-        if (WIDTH >= 8) {
-            IntVector low = IntVector.fromMemorySegment(ROW, codes, offset, ORDER);
-            IntVector high = IntVector.fromMemorySegment(ROW, codes, offset + 1, ORDER);
-            low.and(LOW_CODES)
-                    .lanewise(VectorOperators.LSHL, 4)
-                    .or(high.lanewise(VectorOperators.LSHR, 4).and(LOW_CODES))
-                    .intoArray(words, at);
-        } else {
-            int low = codes.get(INT, offset) & LOW_CODES;
-            int high = codes.get(INT, offset + 1) >>> 4 & LOW_CODES;
-            words[at] = low << 4 | high;
-        }
-    }
-
-    /**
-     * Decodes rows of the panel, with one scale each; {@link #ROWS} at a time, behind the last of them too.
-     *
-     * @param words of {@link #stageRows}
+     * @param offset of the first row, in bytes
+     * @param stride bytes from row to row
      * @param first where the rows' scales begin
      */
-    static void rows(int[] words, float[] scales, int first, int depth, float[] panel, int column) {
+    static void rows(
+            MemorySegment codes, long offset, long stride, float[] scales, int first, int depth, float[] panel) {
         IntVector table0 = Nf4Lanes.table();
         IntVector table1 = Nf4Lanes.table(1, table0);
         IntVector table2 = Nf4Lanes.table(2, table0);
         IntVector table3 = Nf4Lanes.table(3, table0);
-        IntVector shifts = Nf4Lanes.shifts(column);
-        IntVector word = Nf4Lanes.words(column);
-        for (int k = 0; k < depth; k += ROWS) {
-            IntVector some = IntVector.fromArray(INTS, words, k * WORDS);
-            for (int r = 0; r < ROWS; r++) {
-                IntVector codes = word.add(r * WORDS).selectFrom(some).lanewise(VectorOperators.LSHR, shifts);
-                Nf4Lanes.values(codes, table0, table1, table2, table3)
-                        .mul(scales[first + k + r])
-                        .intoArray(panel, (k + r) * NR + column);
-            }
+        IntVector leftShifts = Nf4Lanes.shifts(0);
+        IntVector rightShifts = Nf4Lanes.shifts(WIDTH);
+        IntVector leftWord = Nf4Lanes.words(0);
+        IntVector rightWord = Nf4Lanes.words(WIDTH);
+        for (int k = 0; k < depth; k++) {
+            IntVector words = words(codes, offset + k * stride);
+            IntVector left = leftWord.selectFrom(words).lanewise(VectorOperators.LSHR, leftShifts);
+            IntVector right = rightWord.selectFrom(words).lanewise(VectorOperators.LSHR, rightShifts);
+            float scale = scales[first + k];
+            Nf4Lanes.values(left, table0, table1, table2, table3).mul(scale).intoArray(panel, k * NR);
+            Nf4Lanes.values(right, table0, table1, table2, table3).mul(scale).intoArray(panel, k * NR + WIDTH);
         }
     }
 
     /**
-     * {@link #rows} where blocks straddle rows.
+     * {@link #rows} where blocks straddle rows: of every {@code step}th row, all of which begin at a byte's same half.
      *
-     * @param scales {@code [depth, 2]}: by row, the first, and the one that it goes on with
-     * @param bounds in {@code words}, {@code [depth]}: by row, after how many columns
+     * @param first the first row's first element
+     * @param in elements from row to row
+     * @param scales of all blocks, and one more
+     * @param from the first of these rows
      */
-    static void straddledRows(int[] words, float[] scales, int bounds, int depth, float[] panel, int column) {
+    static void straddledRows(
+            MemorySegment codes, long first, long in, float[] scales, int from, int step, int depth, float[] panel) {
+        int half = (int) (first + from * in) & 1;
+        int bits = 4 * half;
+        int low = half == 0 ? ~0 : LOW_CODES; // what stays of a byte, and what it gets of the next
+        int high = half == 0 ? 0 : LOW_CODES;
         IntVector table0 = Nf4Lanes.table();
         IntVector table1 = Nf4Lanes.table(1, table0);
         IntVector table2 = Nf4Lanes.table(2, table0);
         IntVector table3 = Nf4Lanes.table(3, table0);
-        IntVector shifts = Nf4Lanes.shifts(column);
-        IntVector word = Nf4Lanes.words(column);
-        IntVector columns = Nf4Lanes.numbers(column);
-        for (int k = 0; k < depth; k += ROWS) {
-            IntVector some = IntVector.fromArray(INTS, words, k * WORDS);
-            for (int r = 0; r < ROWS; r++) {
-                IntVector codes = word.add(r * WORDS).selectFrom(some).lanewise(VectorOperators.LSHR, shifts);
-                VectorMask<Integer> crossed = columns.compare(VectorOperators.GE, words[bounds + k + r]);
-                FloatVector scale = FloatVector.broadcast(FLOATS, scales[2 * (k + r)])
-                        .blend(scales[2 * (k + r) + 1], crossed.cast(FLOATS));
-                Nf4Lanes.values(codes, table0, table1, table2, table3)
-                        .mul(scale)
-                        .intoArray(panel, (k + r) * NR + column);
-            }
+        IntVector leftShifts = Nf4Lanes.shifts(0);
+        IntVector rightShifts = Nf4Lanes.shifts(WIDTH);
+        IntVector leftWord = Nf4Lanes.words(0);
+        IntVector rightWord = Nf4Lanes.words(WIDTH);
+        IntVector numbers = Nf4Lanes.numbers(0);
+        for (int k = from; k < depth; k += step) {
+            long element = first + k * in;
+            IntVector words = words(codes, element / 2)
+                    .and(low)
+                    .lanewise(VectorOperators.LSHL, bits)
+                    .or(words(codes, element / 2 + half)
+                            .lanewise(VectorOperators.LSHR, bits)
+                            .and(high));
+            IntVector left = leftWord.selectFrom(words).lanewise(VectorOperators.LSHR, leftShifts);
+            IntVector right = rightWord.selectFrom(words).lanewise(VectorOperators.LSHR, rightShifts);
+            int block = (int) (element / BLOCK);
+            int bound = BLOCK - (int) (element % BLOCK); // after so many elements the scale changes
+            FloatVector scale = FloatVector.broadcast(FLOATS, scales[block]);
+            FloatVector next = FloatVector.broadcast(FLOATS, scales[block + 1]);
+            FloatVector leftScale =
+                    scale.blend(next, numbers.compare(VectorOperators.GE, bound).cast(FLOATS));
+            FloatVector rightScale = scale.blend(
+                    next, numbers.compare(VectorOperators.GE, bound - WIDTH).cast(FLOATS));
+            Nf4Lanes.values(left, table0, table1, table2, table3).mul(leftScale).intoArray(panel, k * NR);
+            Nf4Lanes.values(right, table0, table1, table2, table3)
+                    .mul(rightScale)
+                    .intoArray(panel, k * NR + WIDTH);
         }
+    }
+
+    /** A row's words, in the lower lanes or, where they are one, in all. */
+    private static IntVector words(MemorySegment codes, long offset) {
+        if (WIDTH >= 8) {
+            return (IntVector)
+                    IntVector.fromMemorySegment(ROW, codes, offset, ORDER).reinterpretShape(INTS, 0);
+        }
+        return IntVector.broadcast(INTS, codes.get(INT, offset));
     }
 }
