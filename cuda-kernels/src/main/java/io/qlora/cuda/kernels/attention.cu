@@ -71,7 +71,9 @@ template <int WIDTH, int WARPS, int TILE, bool GROUPS> __device__ __forceinline_
         end_of_copies();
         finish<1, TILE / 8, GROUPS>(s);
         mask<TILE>(s, sight, from);
-        softmax<TILE>(s, scale, largest, total, keep);
+        if (IN_A_BLOCK_OF_ITS_OWN(p)) {
+            softmax<TILE>(s, scale, largest, total, keep);
+        }
         finish<0, WIDTH / 8, TILE, GROUPS>(sums, w);
 #pragma unroll
         for (int n = 0; n < WIDTH / 8; n++) {
@@ -129,34 +131,74 @@ __device__ __forceinline__ void join(Running &to, float largest, float total, co
     }
 }
 
+/// Eight neighbours as they lie in memory.
+template <class T> struct Eight {
+    uint4 parts[sizeof(T) / 2];
+};
+
+template <class T> __device__ __forceinline__ Eight<T> eight(const T *p) {
+    Eight<T> all;
+    for (int i = 0; i < (int)sizeof(T) / 2; i++) {
+        all.parts[i] = ((const uint4 *)p)[i];
+    }
+    return all;
+}
+
+/// What the warps of a block tell each other.
+struct Parts {
+    float largests[8], totals[8], sums[8][256];
+};
+
 // One query against all keys so far, as when generating: bound by the reading of keys and values. Each of 8 warps takes every
 // eighth, or as many at once as it has lanes for, eight elements a lane; what they have is joined at the end. Nothing is rounded
-// to 16 bits.  grid: (H, T)
-__device__ __forceinline__ void attention_cached(const AttentionCall &p) {
-    __shared__ float largests[8], totals[8], parts[8][256];
-    int h = blockIdx.x, t = blockIdx.y, warp = threadIdx.x / 32, lane = threadIdx.x % 32, lanes = 1;
+// to 16 bits. Where elements come in aligned eights, some keys are on their way before any is looked at.  grid: (H, T)
+template <class T, bool WHOLE> __device__ __forceinline__ void attention_cached(const AttentionCall &p, Parts &parts) {
+    const int AHEAD = WHOLE ? 4 : 1;
+    int h = blockIdx.x, t = blockIdx.y, warp = threadIdx.x / 32, lane = threadIdx.x % 32, lanes = 1, last = p.past + t;
     while (8 * lanes < p.size) {
         lanes *= 2; // of a key
     }
     int at_once = 32 / lanes, mine = lane / lanes, d = 8 * (lane % lanes);
+    bool inside = d < p.size;
     i64 query = ((i64)t * p.heads + h) * p.size, stride = (i64)p.kv_heads * p.size;
     i64 offset = (i64)(h / (p.heads / p.kv_heads)) * p.size;
+    const T *keys = (const T *)p.k + offset, *values = (const T *)p.v + offset;
     float q[8];
-    load8(p.q, p.type, query + d, query + p.size, q);
+    load8((const T *)p.q, query + d, query + p.size, q);
     Running all = {-INFINITE, 0, {}};
-    for (int first = warp * at_once; first <= p.past + t; first += 8 * at_once) {
-        bool seen = first + mine <= p.past + t;
-        i64 from = seen ? (first + mine) * stride + offset : 0, end = seen ? from + p.size : 0;
-        float k[8], v[8], score = 0;
-        load8(p.k, p.type, from + d, end, k);
-        load8(p.v, p.type, from + d, end, v);
-        for (int i = 0; i < 8; i++) {
-            score += q[i] * k[i];
+    for (int first = warp * at_once + mine; first - mine <= last; first += AHEAD * 8 * at_once) {
+        Eight<T> k_there[AHEAD], v_there[AHEAD];
+        if (WHOLE) {
+#pragma unroll
+            for (int a = 0; a < AHEAD; a++) {
+                int key = first + a * 8 * at_once;
+                i64 from = (key <= last ? key : 0) * stride + (inside ? d : 0); // there in any case
+                k_there[a] = eight(keys + from);
+                v_there[a] = eight(values + from);
+            }
         }
-        for (int step = lanes / 2; step > 0; step /= 2) {
-            score += __shfl_xor_sync(FULL_WARP, score, step);
+#pragma unroll
+        for (int a = 0; a < AHEAD; a++) {
+            int key = first + a * 8 * at_once;
+            bool seen = key <= last;
+            float k[8], v[8], score = 0;
+            if (WHOLE) {
+                load8((const T *)&k_there[a], k);
+                load8((const T *)&v_there[a], v);
+            } else {
+                i64 from = seen ? key * stride : 0, end = seen ? from + p.size : 0;
+                load8(keys, from + d, end, k);
+                load8(values, from + d, end, v);
+            }
+            for (int i = 0; i < 8; i++) {
+                score += q[i] * k[i];
+            }
+            score = inside ? score : 0;
+            for (int step = lanes / 2; step > 0; step /= 2) {
+                score += __shfl_xor_sync(FULL_WARP, score, step);
+            }
+            join(all, seen ? score * p.scale : -INFINITE, 1, v);
         }
-        join(all, seen ? score * p.scale : -INFINITE, 1, v);
     }
     for (int step = lanes; step < 32; step *= 2) {
         float largest = __shfl_xor_sync(FULL_WARP, all.largest, step), total = __shfl_xor_sync(FULL_WARP, all.total, step), sums[8];
@@ -166,27 +208,33 @@ __device__ __forceinline__ void attention_cached(const AttentionCall &p) {
         join(all, largest, total, sums);
     }
     if (mine == 0) {
-        largests[warp] = all.largest;
-        totals[warp] = all.total;
+        parts.largests[warp] = all.largest;
+        parts.totals[warp] = all.total;
         for (int i = 0; i < 8; i++) {
-            parts[warp][d + i] = all.sums[i];
+            parts.sums[warp][d + i] = all.sums[i];
         }
     }
     __syncthreads();
     if ((int)threadIdx.x < lanes) {
         all = {-INFINITE, 0, {}};
         for (int w = 0; w < 8; w++) {
-            join(all, largests[w], totals[w], parts[w] + d);
+            join(all, parts.largests[w], parts.totals[w], parts.sums[w] + d);
         }
         for (int i = 0; i < 8; i++) {
             all.sums[i] /= all.total;
         }
-        if (p.type == F32) {
-            store8((float *)p.y, query + d, query + p.size, all.sums);
-        } else {
-            store8((bf16 *)p.y, query + d, query + p.size, all.sums);
-        }
+        store8((T *)p.y, query + d, query + p.size, all.sums);
     }
 }
 
-ATTENTION(attention_of_one, 256, attention_cached)
+__device__ __forceinline__ void attention_cached_of_any(const AttentionCall &p) {
+    __shared__ Parts parts;
+    bool whole = p.size % 8 == 0 && aligned(p.k) && aligned(p.v);
+    if (p.type == F32) {
+        whole ? attention_cached<float, true>(p, parts) : attention_cached<float, false>(p, parts);
+    } else {
+        whole ? attention_cached<bf16, true>(p, parts) : attention_cached<bf16, false>(p, parts);
+    }
+}
+
+ATTENTION(attention_of_one, 256, attention_cached_of_any)

@@ -308,6 +308,10 @@ __device__ __forceinline__ int document_end(const int *offsets, int count, int t
 
 // ---- kernels -------------------------------------------------------------------------------------------------------------
 
+/// True, which the compiler cannot know: within a block of code it moves the wait for products above the exponentials that are
+/// to run beside them.
+#define IN_A_BLOCK_OF_ITS_OWN(p) ((p).heads > 0)
+
 #define ATTENTION(name, threads, ...)                                                                                  \
     extern "C" __global__ void __launch_bounds__(threads, 1) name(AttentionCall p) { __VA_ARGS__(p); }                 \
     CUEMU_EXPORT(name)

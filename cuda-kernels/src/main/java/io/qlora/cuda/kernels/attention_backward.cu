@@ -70,11 +70,13 @@ __device__ __forceinline__ void attention_backward_q(const AttentionCall &p) {
         end_of_copies();
         finish<2, TILE / 8, GROUPS>(s);
         mask<TILE>(s, sight, from);
+        if (IN_A_BLOCK_OF_ITS_OWN(p)) {
 #pragma unroll
-        for (int n = 0; n < TILE / 8; n++) {
+            for (int n = 0; n < TILE / 8; n++) {
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                s[n][i] = power_of_two(s[n][i] * scale - base[i / 2]);
+                for (int i = 0; i < 4; i++) {
+                    s[n][i] = power_of_two(s[n][i] * scale - base[i / 2]);
+                }
             }
         }
         finish<1, TILE / 8, GROUPS>(ds);

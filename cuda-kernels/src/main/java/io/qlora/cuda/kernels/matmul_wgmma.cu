@@ -77,17 +77,18 @@ template <int ROWS, int COLS, bool A_BY_K, bool B_BY_K, Way B_WAY> struct Warpgr
         __device__ __forceinline__ void run(const Product &p) {
             Operand a = left_of<A_BY_K>(p), b = right_of<B_BY_K>(p);
             for (Tiles tile(p); tile.next();) {
-                second(p, tile);
                 if (B_WAY == DECODED) {
                     begin_b(b, tile, 0, 0);
                 }
+                second(p, tile);
                 for (int k = 0; k < p.depth; k += DEPTH) {
                     wait_for_phase(empty + now.stage, now.phase ^ 1);
                     u32 stage = tiles + now.stage * STAGE;
                     to_a.begin(a, A_BY_K ? k : tile.row, A_BY_K ? tile.row : k, stage, threadIdx.x);
                     if (B_WAY == DECODED) {
-                        to_b.end(b, stage + A_BYTES, threadIdx.x);
-                        begin_b(b, tile, k + DEPTH, 0); // the next step's codes, zeros after the last
+                        auto codes = to_b;
+                        begin_b(b, tile, k + DEPTH, 0); // the next step's, zeros after the last: on their way meanwhile
+                        codes.end(b, stage + A_BYTES, threadIdx.x);
                     } else {
                         begin_b(b, tile, k, stage + A_BYTES);
                     }

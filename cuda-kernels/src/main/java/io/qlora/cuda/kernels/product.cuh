@@ -268,13 +268,23 @@ template <int LINES, int WIDTH, int THREADS> struct Transfer<ANY, LINES, WIDTH, 
     }
 };
 
-/// Puts a tile of any type into shared memory at once, a chunk after the other: for what is small, such as adapters.
+/// Puts a tile of any type into shared memory at once, a chunk after the other: for what is small, such as adapters. First what
+/// there is of it, shared by all threads alike, each of which waits for its chunk; then zeros.
 template <int LINES, int WIDTH, int THREADS>
 __device__ __forceinline__ void put_down(const Operand &m, int line, int col, u32 tile, int thread) {
+    constexpr int CHUNKS = WIDTH / 8; // of a line
+    int lines = max(min(m.lines - line, LINES), 0), chunks = max(min((m.cols - col + 7) / 8, CHUNKS), 0);
 #pragma unroll 1
-    for (int chunk = thread; chunk < LINES * WIDTH / 8; chunk += THREADS) {
-        int l = chunk / (WIDTH / 8), c = chunk % (WIDTH / 8) * 8;
+    for (int chunk = thread; chunk < lines * chunks; chunk += THREADS) {
+        int l = chunk / chunks, c = chunk % chunks * 8;
         store_shared16(tile + place<LINES>(l, c), rounded(m, fetch(m, line + l, col + c)));
+    }
+#pragma unroll 1
+    for (int chunk = thread; chunk < LINES * CHUNKS; chunk += THREADS) {
+        int l = chunk / CHUNKS, c = chunk % CHUNKS;
+        if (l >= lines || c >= chunks) {
+            store_shared16(tile + place<LINES>(l, 8 * c), make_uint4(0, 0, 0, 0));
+        }
     }
 }
 
