@@ -18,6 +18,8 @@ import torch  # noqa: E402
 
 WARM_UP = 3
 AT_FULL_CLOCK = 0.5  # seconds of work, after which a card that was idle is
+LEAST_MS = 0.1  # between two events: shorter work is done several times there
+AHEAD = 50_000_000  # clocks that the card is kept waiting for, while Python gets ahead of it
 
 
 def arguments():
@@ -31,17 +33,28 @@ def arguments():
 
 
 def milliseconds(work, copies=1, runs=20):
-    """The median time of work(i), which uses copy i of its operands, on the GPU."""
-    for i in range(WARM_UP):
-        work(i % copies)
-    torch.cuda.synchronize()
+    """The median time of work(i), which uses copy i of its operands, on the GPU, as it goes on."""
+    begun = time.perf_counter()
+    done = 0
+    while done < WARM_UP or time.perf_counter() - begun < AT_FULL_CLOCK:
+        work(done % copies)
+        done += 1
+        torch.cuda.synchronize()
+    once = timed(work, copies, 1, 1)
+    return timed(work, copies, runs, max(1, min(16, int(LEAST_MS / once) + 1)))
+
+
+def timed(work, copies, runs, at_once):
+    """The median of these runs, each of so many calls."""
     events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(runs)]
+    torch.cuda._sleep(AHEAD)
     for i, (start, end) in enumerate(events):
         start.record()
-        work(i % copies)
+        for k in range(at_once):
+            work((i * at_once + k) % copies)
         end.record()
     torch.cuda.synchronize()
-    return statistics.median(start.elapsed_time(end) for start, end in events)
+    return statistics.median(start.elapsed_time(end) for start, end in events) / at_once
 
 
 def half(*shape):

@@ -17,11 +17,12 @@ final class GpuBench {
     /** Whether everything on the card was right. */
     static boolean run(String name, String binding, Pattern only, boolean small, Path json, PrintWriter out)
             throws IOException {
-        try (Device device = UsageException.of(() -> Accelerators.open(name, binding))) {
+        try (GpuBenchRun run = new GpuBenchRun(json, out);
+                Device device = UsageException.of(() -> Accelerators.open(name, binding))) {
             if (!(device instanceof CudaDevice card)) {
                 throw new UsageException("bench gpu measures cards, --device " + name + " is none");
             }
-            return new GpuBenchRun(json, out).on(card, new CardBench.Options(only, small));
+            return run.on(card, new CardBench.Options(only, small));
         }
     }
 }

@@ -15,7 +15,7 @@ import java.time.temporal.ChronoUnit;
 import java.util.List;
 
 /** One bench of a card: prints the tables, and keeps what there is already in a file. */
-final class GpuBenchRun implements CardBench.Listener {
+final class GpuBenchRun implements CardBench.Listener, AutoCloseable {
 
     /**
      * What is written.
@@ -31,25 +31,24 @@ final class GpuBenchRun implements CardBench.Listener {
 
     private final Path json;
     private final PrintWriter out;
+    private final Thread watch;
     private volatile long heard = System.nanoTime();
-    private volatile Report soFar;
-    private volatile String doing;
+    private volatile Report soFar; // null: nothing yet
+    private volatile String doing = "opening the card, where Hopper's own instructions are tried";
 
+    /** Begins to watch; to be made before the card is opened, since that may already take for ever. */
     GpuBenchRun(Path json, PrintWriter out) {
         this.json = json;
         this.out = out;
+        this.watch = Thread.ofPlatform().daemon().name("qlora-bench-watch").unstarted(this::watch);
+        watch.start();
     }
 
     /** Whether everything on the card was right. */
     boolean on(CudaDevice card, CardBench.Options options) throws IOException {
         GpuSteps steps = new GpuSteps(card.driver().memoryInfo().free());
-        Thread watch = Thread.ofPlatform().daemon().name("qlora-bench-watch").start(this::watch);
-        Report report;
-        try {
-            report = new CardBench(card, options, this).run(List.of(steps));
-        } finally {
-            watch.interrupt();
-        }
+        Report report = new CardBench(card, options, this).run(List.of(steps));
+        close(); // what is written now is all
         write(report, true);
         out.println();
         out.println((report.passed()
@@ -106,5 +105,11 @@ final class GpuBenchRun implements CardBench.Listener {
             line(e.getMessage());
         }
         Runtime.getRuntime().halt(Failures.FAILED);
+    }
+
+    /** Ends the watch. */
+    @Override
+    public void close() {
+        watch.interrupt();
     }
 }

@@ -11,6 +11,7 @@ import io.qlora.cuda.kernels.Route;
 import io.qlora.cuda.kernels.RouteMeasurement;
 import io.qlora.cuda.kernels.Warpgroups;
 import io.qlora.engine.cpu.CpuDevice;
+import io.qlora.engine.ops.Linear;
 import io.qlora.engine.tensor.DType;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -82,6 +83,7 @@ public final class CardBench {
     private static final String ROUTES = "routes";
     private static final String LAUNCHES = "launches";
     private static final int MOST_COPIES = 8;
+    private static final double LONG = 1e11; // floating-point operations: some hundred microseconds
 
     private final CudaDevice card;
     private final Options options;
@@ -104,7 +106,7 @@ public final class CardBench {
         this.ceilings = new Ceilings(card, options.small);
     }
 
-    /** Does everything that is wanted, the ceilings first and these parts last. */
+    /** Does everything that is wanted, the ceilings first and these parts near the end. */
     public Report run(List<Part> parts) {
         line(card.description());
         line("dense products: " + products.products());
@@ -123,15 +125,15 @@ public final class CardBench {
         if (!lost) {
             timer.close();
         }
-        if (options.wants(LAUNCHES)) {
-            heading("launches, on the host");
-            attempt(LAUNCHES, this::launches);
-        }
         for (Part part : parts) {
             if (options.wants(part.name())) {
                 heading(part.name());
                 attempt(part.name(), () -> part.measure(card, options.small, findings(part)));
             }
+        }
+        if (options.wants(LAUNCHES)) {
+            heading("launches, on the host");
+            attempt(LAUNCHES, this::launches); // last: what another binding does to the process is its own affair
         }
         failures.forEach(failure -> line("FAILED " + failure));
         return report();
@@ -221,7 +223,37 @@ public final class CardBench {
                     attempt(kernel.name(), () -> sizes.forEach(size -> keep(against.of(kernel, size))));
                 }
             }
+            for (KernelCase product : ProductCases.ALL) {
+                if (options.wants(product.name())) {
+                    attempt(product.name() + " by every route", () -> checkRoutes(against, product));
+                }
+            }
         }
+    }
+
+    /** Whatever the table says, at another number of tokens or on another card it may be any of them. */
+    private void checkRoutes(Checks against, KernelCase product) {
+        Size size = options.small ? Size.SMALL : Size.WIDE;
+        try {
+            for (Route route : routesOf(product)) {
+                products.force(route);
+                keep(against.of(product, size, " by " + route));
+            }
+        } finally {
+            products.force(null);
+        }
+    }
+
+    /** For many rows. */
+    private List<Route> routesOf(KernelCase product) {
+        List<Route> routes = new ArrayList<>(List.of(Route.TILES));
+        if (product.contract() != Linear.Kernel.class) {
+            routes.add(Route.DECODED);
+        }
+        if (products.vendor() != null) {
+            routes.add(Route.LIBRARY);
+        }
+        return routes;
     }
 
     /** One line a kernel: the worst check, or those that failed. */
@@ -279,13 +311,18 @@ public final class CardBench {
                 Operands operands = new Operands(card, DType.BF16, false);
                 copies.add(operands);
                 work = kernel.preparation().on(operands, size());
-                bytes = operands.bytes();
+                bytes = work.bytes() == 0 ? operands.bytes() : work.bytes();
                 works.add(work.run());
             } while (works.size() < Math.min(MOST_COPIES, 3 * cacheBytes() / bytes));
-            return Measurement.of(name, timer.time(works), work.flops(), work.bytes() == 0 ? bytes : work.bytes());
+            return Measurement.of(name, timer.time(works, warmUpMillis(work)), work.flops(), bytes);
         } finally {
             copies.forEach(Operands::close);
         }
+    }
+
+    /** A card that multiplies draws so much that its clock falls: what is long is timed as it goes on, as the ceiling is. */
+    private double warmUpMillis(Work work) {
+        return options.small || work.flops() < LONG ? EventTimer.WARM_UP_MILLIS : Ceilings.WARM_UP_MILLIS;
     }
 
     private double cacheBytes() {

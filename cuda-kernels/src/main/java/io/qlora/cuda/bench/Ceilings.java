@@ -12,7 +12,7 @@ import java.util.List;
 /** What kernels are held against: how fast this very card copies, and multiplies large dense matrices. */
 final class Ceilings {
 
-    private static final double WARM_UP_MILLIS = 500; // a card that was idle takes a while to its full clock
+    static final double WARM_UP_MILLIS = 500; // a card that was idle takes a while to its full clock
 
     private final CudaDevice card;
     private final boolean small;

@@ -23,6 +23,11 @@ final class Checks {
 
     /** The checks of a kernel at a size. */
     List<Check> of(KernelCase kernel, Size size) {
+        return of(kernel, size, "");
+    }
+
+    /** The same; {@code how} the kernel does it, to be added to the name. */
+    List<Check> of(KernelCase kernel, Size size, String how) {
         List<Check> checks = new ArrayList<>();
         for (boolean onTop : new boolean[] {false, true}) {
             List<Object> expected = run(kernel, size, cpu, DType.F32, onTop);
@@ -32,8 +37,8 @@ final class Checks {
                 for (int i = 0; i < expected.size(); i++) {
                     error = worse(error, difference(expected.get(i), found.get(i)));
                 }
-                String name =
-                        kernel.name() + ", " + size.tokens() + " tokens, " + activations + (onTop ? ", added" : "");
+                String name = kernel.name() + how + ", " + size.tokens() + " tokens, " + activations
+                        + (onTop ? ", added" : "");
                 checks.add(Check.of(name, error, kernel.precision().of(activations == DType.BF16)));
             }
         }

@@ -10,7 +10,7 @@ import java.util.List;
 final class EventTimer implements AutoCloseable {
 
     private static final int WARM_UPS = 3;
-    private static final double WARM_UP_MILLIS = 20; // at least: for the clock to rise, and for Java to be compiled
+    static final double WARM_UP_MILLIS = 20; // at least: for the clock to rise, and for Java to be compiled
     private static final int MOST_RUNS = 50;
     private static final int FEWEST_RUNS = 5;
     private static final double BUDGET_MILLIS = 400;

@@ -13,13 +13,15 @@ import java.util.Set;
 
 /**
  * How long a card waits for its host between launches: a second device on the same card whose every launch, a library's, too,
- * and every copy and filling on the card, stands between two events. A gap between two kernels as long as the usual one is what the events cost; what is more was spent waiting.
- * Since the events make the host slower, it is an upper bound.
+ * and every copy and filling on the card, stands between two events. A gap between two kernels as short as a tenth of all is what the events cost; what is more was spent
+ * waiting. Since the events make the host slower, it is an upper bound.
  */
 public final class LaunchWaits implements AutoCloseable {
 
     /** What has the card do something. */
     private static final Set<String> WORK = Set.of("launch", "launchElsewhere", "copyOnDevice", "fill");
+
+    private static final int LOW = 10; // a tenth of the gaps is as long as events make them, or shorter
 
     private final CudaDevice watched;
     private final CudaDriver driver;
@@ -87,7 +89,7 @@ public final class LaunchWaits implements AutoCloseable {
         }
         double[] sorted = gaps.clone();
         Arrays.sort(sorted);
-        double usual = sorted[sorted.length / 2];
+        double usual = sorted[sorted.length / LOW];
         double waited = Arrays.stream(gaps).map(gap -> Math.max(0, gap - usual)).sum();
         double span = driver.elapsedMillis(events.getFirst(), events.get(used - 1)) - usual * gaps.length;
         return span <= 0 ? 0 : waited / span;

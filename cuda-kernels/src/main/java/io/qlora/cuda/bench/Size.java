@@ -20,6 +20,9 @@ record Size(int tokens, int heads, int kvHeads, int headSize, int feedForward, i
     /** Several tiles of every kind of tile, and a part of one. */
     static final Size MEDIUM = new Size(328, 8, 2, 128, 1864, 2003, 16, 5);
 
+    /** Tiles of products enough for a large card: fewer are left to kernels for small operands. */
+    static final Size WIDE = new Size(1100, 16, 4, 128, 2504, 2003, 16, 5);
+
     /** Of Llama-3-8B. */
     static final Size LARGE = new Size(4096, 32, 8, 128, 14336, 128_256, 16, 64);
 

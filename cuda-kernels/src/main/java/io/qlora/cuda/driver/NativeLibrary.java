@@ -29,7 +29,7 @@ public final class NativeLibrary implements SymbolLookup {
             "qlora.cuda.nvrtc",
             List.of("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2"),
             List.of("nvrtc64_130_0.dll", "nvrtc64_120_0.dll", "nvrtc64_112_0.dll"),
-            "*nvrtc-builtins*");
+            "*nvrtc-builtins{.so*,64_*.dll}");
 
     /** NVIDIA's matrix products. */
     public static final NativeLibrary CUBLAS_LT = new NativeLibrary(
@@ -192,8 +192,12 @@ public final class NativeLibrary implements SymbolLookup {
             return;
         }
         for (Path file : matching(folder, companion)) {
-            if (!file.getFileName().toString().contains("alt")) {
-                SymbolLookup.libraryLookup(file, Arena.global());
+            try {
+                if (!file.getFileName().toString().contains("alt")) {
+                    SymbolLookup.libraryLookup(file, Arena.global());
+                }
+            } catch (IllegalArgumentException e) {
+                continue; // NVRTC says so itself where it misses them
             }
         }
     }

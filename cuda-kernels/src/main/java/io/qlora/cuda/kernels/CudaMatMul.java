@@ -193,10 +193,13 @@ public final class CudaMatMul implements AutoCloseable {
     private boolean takenByLibrary(Product product) {
         Factor a = product.first.a;
         Factor b = product.first.b;
+        boolean tooLarge = roundedTooLarge(a) || roundedTooLarge(b);
+        if (tooLarge || !libraryThere() || product.depth(product.first) == 0) {
+            return false;
+        }
         long room = a.scratch() + b.scratch();
         long at = room == 0 ? 0 : scratch.reserve(room);
-        boolean tooLarge = roundedTooLarge(a) || roundedTooLarge(b) || (room > 0 && at == 0);
-        if (tooLarge || !libraryThere() || product.depth(product.first) == 0) {
+        if (room > 0 && at == 0) {
             return false;
         }
         GemmLibrary vendor = library.library();

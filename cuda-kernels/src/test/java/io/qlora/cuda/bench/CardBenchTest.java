@@ -87,7 +87,12 @@ class CardBenchTest {
         });
         String said = String.join("\n", lines);
         assertTrue(report.passed(), said);
-        assertEquals(4 * KernelCase.all().size(), report.checks().size(), "both types, alone and on top of gradients");
+        long byTiles = ProductCases.ALL.size();
+        long decoded = byTiles - 3; // dense linears
+        assertEquals(
+                4 * (KernelCase.all().size() + byTiles + decoded),
+                report.checks().size(),
+                "both types, alone and on top of gradients");
         assertEquals(2, report.ceilings().size());
         assertEquals(
                 KernelCase.all().stream().filter(KernelCase::measured).count() + 1,
