@@ -129,7 +129,7 @@ public final class Main implements Callable<Integer> {
         for (Subject subject : catalogue) {
             boolean named =
                     patterns.stream().anyMatch(p -> p.matcher(subject.name()).find());
-            if (named || all || (patterns.isEmpty() && subject.brief())) {
+            if (named || (patterns.isEmpty() && (all || subject.brief()))) {
                 addAfterPeer(subject, byName, wanted);
             }
         }
