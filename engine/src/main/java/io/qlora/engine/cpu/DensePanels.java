@@ -58,6 +58,13 @@ public final class DensePanels {
         public void pack(int k0, int kc, int n0, int nr, float[] panel, PanelScratch scratch) {
             int cols = Math.ceilDiv(kc, WIDTH) * WIDTH;
             float[] rows = scratch.floats(WIDTH * cols);
+            if (dtype == DType.F32 && nr == NR && kc == cols && WIDTH >= 8) { // from where they are
+                for (int half = 0; half < NR; half += WIDTH) {
+                    long offset = 4 * ((long) (n0 + half) * depth + k0);
+                    Transpose.rows(w, offset, 4L * depth, kc, rows, panel, half, NR);
+                }
+                return;
+            }
             for (int half = 0; half < NR; half += WIDTH) {
                 for (int r = 0; r < WIDTH; r++) {
                     if (half + r < nr) {

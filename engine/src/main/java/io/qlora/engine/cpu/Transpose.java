@@ -3,6 +3,7 @@ package io.qlora.engine.cpu;
 import static io.qlora.engine.cpu.Lanes.FLOATS;
 import static io.qlora.engine.cpu.Lanes.WIDTH;
 
+import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorShuffle;
@@ -61,6 +62,35 @@ final class Transpose {
     }
 
     /**
+     * The same of float32 rows in native memory, with vectors of 8 or 16.
+     *
+     * @param in element (row, col) at byte {@code offset + row · rowBytes + 4 · col}
+     * @param between room for {@code WIDTH · WIDTH}
+     */
+    static void rows(
+            MemorySegment in,
+            long offset,
+            long rowBytes,
+            int cols,
+            float[] between,
+            float[] out,
+            int outStart,
+            int stride) {
+        for (int col = 0; col < cols; col += WIDTH) {
+            long at = offset + 4L * col;
+            for (int row = 0; WIDTH == 16 && row < 4; row++) {
+                exchange84(in, at + row * rowBytes, 4 * rowBytes, between, row * WIDTH, 4 * WIDTH);
+            }
+            for (int row = 0; WIDTH == 8 && row < 4; row++) {
+                exchange4(in, at + row * rowBytes, 4 * rowBytes, between, row * WIDTH, 4 * WIDTH);
+            }
+            for (int row = 0; row < WIDTH; row += 4) {
+                exchange21(between, row * WIDTH, WIDTH, out, outStart + (col + row) * stride, stride);
+            }
+        }
+    }
+
+    /**
      * Transposes one block, and leaves {@code in} as it is.
      *
      * @param in element (row, col) at {@code inStart + row · stride + col}
@@ -80,12 +110,25 @@ final class Transpose {
         }
     }
 
-    /** Rows 8 apart, then rows 4 apart, while they are in registers. */
     private static void exchange84(float[] x, int start, int stride, float[] y, int yStart, int yStride) {
         FloatVector x0 = FloatVector.fromArray(FLOATS, x, start);
         FloatVector x1 = FloatVector.fromArray(FLOATS, x, start + stride);
         FloatVector x2 = FloatVector.fromArray(FLOATS, x, start + 2 * stride);
         FloatVector x3 = FloatVector.fromArray(FLOATS, x, start + 3 * stride);
+        exchange84(x0, x1, x2, x3, y, yStart, yStride);
+    }
+
+    private static void exchange84(MemorySegment x, long offset, long stride, float[] y, int yStart, int yStride) {
+        FloatVector x0 = Widen.f32(x, offset);
+        FloatVector x1 = Widen.f32(x, offset + stride);
+        FloatVector x2 = Widen.f32(x, offset + 2 * stride);
+        FloatVector x3 = Widen.f32(x, offset + 3 * stride);
+        exchange84(x0, x1, x2, x3, y, yStart, yStride);
+    }
+
+    /** Rows 8 apart, then rows 4 apart, while they are in registers. */
+    private static void exchange84(
+            FloatVector x0, FloatVector x1, FloatVector x2, FloatVector x3, float[] y, int yStart, int yStride) {
         FloatVector y0 = x0.blend(x2.rearrange(PARTNER8), UPPER8);
         FloatVector y1 = x1.blend(x3.rearrange(PARTNER8), UPPER8);
         FloatVector y2 = x0.rearrange(PARTNER8).blend(x2, UPPER8);
@@ -96,10 +139,18 @@ final class Transpose {
         y2.rearrange(PARTNER4).blend(y3, UPPER4).intoArray(y, yStart + 3 * yStride);
     }
 
-    /** Rows 4 apart. */
     private static void exchange4(float[] x, int start, int stride, float[] y, int yStart, int yStride) {
         FloatVector x0 = FloatVector.fromArray(FLOATS, x, start);
         FloatVector x1 = FloatVector.fromArray(FLOATS, x, start + stride);
+        exchange4(x0, x1, y, yStart, yStride);
+    }
+
+    private static void exchange4(MemorySegment x, long offset, long stride, float[] y, int yStart, int yStride) {
+        exchange4(Widen.f32(x, offset), Widen.f32(x, offset + stride), y, yStart, yStride);
+    }
+
+    /** Rows 4 apart. */
+    private static void exchange4(FloatVector x0, FloatVector x1, float[] y, int yStart, int yStride) {
         x0.blend(x1.rearrange(PARTNER4), UPPER4).intoArray(y, yStart);
         x0.rearrange(PARTNER4).blend(x1, UPPER4).intoArray(y, yStart + yStride);
     }
