@@ -6,7 +6,6 @@ import static io.qlora.engine.cpu.Lanes.ORDER;
 import static io.qlora.engine.cpu.Lanes.WIDTH;
 import static io.qlora.engine.cpu.MatMul.NR;
 import static io.qlora.nf4.cpu.Nf4Reader.BLOCK;
-import static io.qlora.nf4.cpu.Nf4Reader.SHIFTS;
 import static io.qlora.nf4.cpu.Nf4Reader.WORD;
 
 import java.lang.foreign.MemorySegment;
@@ -79,14 +78,26 @@ final class PanelDecoder {
         IntVector table2 = Nf4Lanes.table(2, table0);
         IntVector table3 = Nf4Lanes.table(3, table0);
         IntVector bound = IntVector.fromArray(INTS, words, bounds + column);
-        for (int k = 0; k < depth; k++) {
-            int word = k / WORD;
-            IntVector codes = IntVector.fromArray(INTS, words, (column + word % WIDTH) * stride + word / WIDTH * WIDTH)
-                    .lanewise(VectorOperators.LSHR, SHIFTS[k % WORD]);
-            VectorMask<Integer> crossed = bound.compare(VectorOperators.LE, k % BLOCK);
-            FloatVector scale = FloatVector.fromArray(FLOATS, scales, k / BLOCK * NR + column)
-                    .blend(FloatVector.fromArray(FLOATS, scales, (k / BLOCK + 1) * NR + column), crossed.cast(FLOATS));
-            Nf4Lanes.values(codes, table0, table1, table2, table3).mul(scale).intoArray(panel, k * NR + column);
+        for (int k = 0; k < depth; k += WORD) {
+            int n = k / WORD;
+            IntVector word = IntVector.fromArray(INTS, words, (column + n % WIDTH) * stride + n / WIDTH * WIDTH);
+            FloatVector scale = FloatVector.fromArray(FLOATS, scales, k / BLOCK * NR + column);
+            FloatVector next = FloatVector.fromArray(FLOATS, scales, (k / BLOCK + 1) * NR + column);
+            for (int e = 0; e < WORD; e += 2) { // a byte of each word: its high code, its low one
+                IntVector high = word.lanewise(VectorOperators.LSHR, 4 * e + 4);
+                IntVector low = word.lanewise(VectorOperators.LSHR, 4 * e);
+                VectorMask<Float> first =
+                        bound.compare(VectorOperators.LE, k % BLOCK + e).cast(FLOATS);
+                VectorMask<Float> second =
+                        bound.compare(VectorOperators.LE, k % BLOCK + e + 1).cast(FLOATS);
+                int at = (k + e) * NR + column;
+                Nf4Lanes.values(high, table0, table1, table2, table3)
+                        .mul(scale.blend(next, first))
+                        .intoArray(panel, at);
+                Nf4Lanes.values(low, table0, table1, table2, table3)
+                        .mul(scale.blend(next, second))
+                        .intoArray(panel, at + NR);
+            }
         }
     }
 
