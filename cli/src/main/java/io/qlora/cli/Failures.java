@@ -9,10 +9,12 @@ import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.util.Comparator;
+import java.util.List;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
 import picocli.CommandLine;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /** Turns whatever went wrong into one sentence on standard error and an exit code. */
@@ -29,6 +31,7 @@ final class Failures {
         String sentence = oneLine(e.getMessage());
         if (e instanceof UnmatchedArgumentException unmatched) {
             String given = unmatched.getUnmatched().stream().findFirst().orElse("");
+            sentence = isCommand(given, command) ? "Unknown command: '" + given + "'" : sentence;
             sentence += unmatched.getSuggestions().stream()
                     .max(Comparator.comparingInt(alike -> commonPrefix(alike, given)))
                     .map(alike -> "; is it " + alike + "?")
@@ -36,6 +39,28 @@ final class Failures {
         }
         print(command, sentence + " (" + command.getCommandSpec().qualifiedName() + " --help shows what there is)");
         return WRONG_USE;
+    }
+
+    /**
+     * Requires that help is asked for of a command there is: picocli shows the help of the one above.
+     *
+     * @throws UnmatchedArgumentException naming the command that is none
+     */
+    static void requireKnownCommand(ParseResult parsed) {
+        ParseResult last = parsed;
+        while (last.hasSubcommand()) {
+            last = last.subcommand();
+        }
+        CommandLine command = last.commandSpec().commandLine();
+        List<String> unknown = last.unmatched();
+        if (!unknown.isEmpty() && isCommand(unknown.getFirst(), command)) {
+            throw new UnmatchedArgumentException(command, unknown);
+        }
+    }
+
+    /** Whether what {@code above} does not know stands where one of its commands would. */
+    private static boolean isCommand(String unknown, CommandLine above) {
+        return !above.getSubcommands().isEmpty() && !unknown.startsWith("-");
     }
 
     private static int commonPrefix(String a, String b) {
