@@ -152,8 +152,8 @@ class DataSetTest {
                 "{\"conversations\": []} | not supported yet",
                 "{\"text\": \"a\"} {\"text\": \"b\"} | more than one JSON value",
                 "{\"text\": \"a\", \"text\": \"b\"} | Duplicate field 'text'",
-                "~ | no records",
-                "[] | no records",
+                "~ | expected records, found none",
+                "[] | expected records, found none",
                 "[{\"text\": \"a\"} | not valid JSON",
                 "[{\"text\": \"a\"}] x | not valid JSON",
             })
