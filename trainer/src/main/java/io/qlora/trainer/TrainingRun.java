@@ -1,6 +1,5 @@
 package io.qlora.trainer;
 
-import io.qlora.engine.files.FileErrors;
 import io.qlora.engine.safetensors.ShardedSafetensors;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.DeviceMemoryException;
@@ -11,7 +10,6 @@ import io.qlora.trainer.data.DataSet;
 import io.qlora.trainer.data.Document;
 import io.qlora.trainer.data.TokenizerEncoding;
 import java.io.IOException;
-import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -183,25 +181,20 @@ public final class TrainingRun {
      * @throws DeviceMemoryException if a card's memory does not suffice; the adapter before that step has then been saved
      */
     public Trainer.Outcome run(TrainingListener listener) throws IOException {
-        boolean made = createOutput();
-        try (FineTuner tuner = open(made)) {
+        // Before anything is loaded, so that a place that cannot be written to shows at once.
+        OutputDirectory output = OutputDirectory.make(options.output());
+        try (FineTuner tuner = open(output)) {
             listener.onLoaded(tuner);
             return run(tuner, listener);
         }
     }
 
-    /** Loads the model. Where that fails, an output directory that was {@code made} for it is gone again. */
-    private FineTuner open(boolean made) throws IOException {
+    /** Loads the model. Where that fails, an output directory that was made for it is gone again. */
+    private FineTuner open(OutputDirectory output) throws IOException {
         try {
             return open();
         } catch (IOException | RuntimeException | Error e) {
-            if (made) {
-                try {
-                    Files.deleteIfExists(options.output());
-                } catch (IOException kept) {
-                    e.addSuppressed(kept);
-                }
-            }
+            output.takeBack(e);
             throw e;
         }
     }
@@ -217,24 +210,6 @@ public final class TrainingRun {
                     .seed(options.training().seed())
                     .open();
         }
-    }
-
-    /**
-     * Before anything is loaded, so that a place that cannot be written to shows at once.
-     *
-     * @return whether it was not there
-     */
-    private boolean createOutput() throws IOException {
-        boolean made = !Files.exists(options.output());
-        try {
-            Files.createDirectories(options.output());
-        } catch (IOException e) {
-            throw FileErrors.writing(options.output(), e);
-        }
-        if (!Files.isWritable(options.output())) {
-            throw new AccessDeniedException(options.output().toString());
-        }
-        return made;
     }
 
     private Trainer.Outcome run(FineTuner tuner, TrainingListener listener) throws IOException {
