@@ -1,5 +1,7 @@
 package io.qlora.cli;
 
+import io.qlora.trainer.NonFiniteException;
+import io.qlora.trainer.data.DataException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
@@ -94,6 +96,8 @@ final class Failures {
             case OutOfMemoryError memory -> "There is not enough memory: " + orName(memory);
             case ExceptionInInitializerError wrapper when wrapper.getCause() != null -> sentence(wrapper.getCause());
             case LinkageError linkage -> "A library cannot be loaded: " + orName(linkage);
+            case DataException data -> OptionNames.in(orName(data));
+            case NonFiniteException training -> OptionNames.in(orName(training));
             case IOException io -> orName(io);
             case RuntimeException unexpected
             when isOurs(unexpected) -> "An error inside qlora, " + unexpected + "; --verbose shows where";

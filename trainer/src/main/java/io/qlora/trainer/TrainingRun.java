@@ -101,8 +101,8 @@ public final class TrainingRun {
             return options.resumeFromCheckpoint();
         }
         return CheckpointStore.latest(options.output())
-                .orElseThrow(() -> new IllegalArgumentException(options.output()
-                        + ": holds no checkpoint to resume from; train with --save-steps to make them"));
+                .orElseThrow(() -> new IllegalArgumentException(
+                        options.output() + ": holds no checkpoint to resume from; train with saveSteps to make them"));
     }
 
     /** Requires that nothing is overwritten: the output is new or empty, or the run's that is resumed. */
@@ -111,17 +111,15 @@ public final class TrainingRun {
             return;
         }
         if (!Files.isDirectory(output)) {
-            throw new IllegalArgumentException("--output " + output + ": expected a directory, found a file");
+            throw new IllegalArgumentException("output " + output + ": expected a directory, found a file");
         }
         boolean resumed = checkpoint != null
                 && Files.isDirectory(checkpoint)
                 && Files.isSameFile(checkpoint.toAbsolutePath().normalize().getParent(), output);
         try (Stream<Path> entries = Files.list(output)) {
             if (!resumed && entries.findAny().isPresent()) {
-                throw new IllegalArgumentException("--output " + output + ": the directory is not empty; name another"
-                        + (checkpoint == null
-                                ? ", or go on with --resume-from-checkpoint"
-                                : " than the checkpoint's own"));
+                throw new IllegalArgumentException("output " + output + ": the directory is not empty; name another"
+                        + (checkpoint == null ? ", or go on with resumeFromCheckpoint" : " than the checkpoint's own"));
             }
         }
     }
@@ -131,7 +129,7 @@ public final class TrainingRun {
         int count = (int) (evalSplit < 1 ? Math.ceil(evalSplit * data.size()) : evalSplit);
         if (count >= data.size()) {
             throw new IllegalArgumentException(
-                    "--eval-split " + evalSplit + " leaves nothing of the " + data.size() + " documents to train on");
+                    "evalSplit " + evalSplit + " leaves nothing of the " + data.size() + " documents to train on");
         }
         List<Document> shuffled = new Batches(data, data.size(), ~seed).step(1);
         List<Document> held = new ArrayList<>(shuffled.subList(0, count));

@@ -94,7 +94,7 @@ public record DataSet(List<Document> documents, int cut, List<String> dropped) {
             throw new DataException(names + ": expected records, found none");
         }
         if (documents.isEmpty()) {
-            throw new DataException(names + ": none of the " + rows + " records has a target left within --max-length "
+            throw new DataException(names + ": none of the " + rows + " records has a target left within maxLength "
                     + maxLength + " (the first is " + dropped.getFirst() + "); allow longer documents");
         }
     }

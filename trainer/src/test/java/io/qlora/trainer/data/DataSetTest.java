@@ -192,7 +192,7 @@ class DataSetTest {
     void aSetWithNoTargetsLeftIsRefused() throws IOException {
         Path file = file("a.jsonl", "{\"prompt\": \"abcdefgh\", \"completion\": \"i\"}\n");
         DataException e = assertThrows(DataException.class, () -> read(file, 4));
-        assertTrue(e.getMessage().contains("--max-length 4"), e.getMessage());
+        assertTrue(e.getMessage().contains("within maxLength 4"), e.getMessage());
     }
 
     @Test
