@@ -88,9 +88,7 @@ final class DemoCommand implements Callable<Integer> {
         double seconds = (System.nanoTime() - start) * 1e-9;
         reporter.line(
                 "%nHeld-out questions answered exactly: %.0f %% before, %.0f %% after.", 100 * before, 100 * after);
-        reporter.line("The adapter, as peft reads it: %s", files.adapter());
-        reporter.line("The picture of the loss:       %s", files.adapter().resolve("loss.svg"));
-        reporter.line("All of it took %s.", Reporter.time(seconds));
+        reporter.line("All of it took %s; the adapter is one that peft reads.", Reporter.time(seconds));
         if (json) {
             Report report = new Report(before, after, DemoFiles.heldOut().size(), training, seconds);
             Json.print(report, spec.commandLine().getOut());

@@ -64,9 +64,18 @@ final class DeviceOptions {
         return isCpu() ? new CpuDevice(threads()) : UsageException.of(() -> Accelerators.open(name, binding));
     }
 
-    /** As in the first line of a run. */
+    /** As in the first lines of a run. */
     String describe(Device device) {
         Machine machine = Machine.inspect();
-        return isCpu() ? machine.summary(threads()) : machine.summary(device);
+        return isCpu() ? machine.summary(threads()) + crowded(machine) : machine.summary(device);
+    }
+
+    /** What there is to say of threads that cannot all run at once. */
+    private String crowded(Machine machine) {
+        return threads() <= machine.processors()
+                ? ""
+                : String.format(
+                        "%n         --threads %d, processors %d: more threads than processors are no faster",
+                        threads(), machine.processors());
     }
 }

@@ -1,5 +1,7 @@
 package io.qlora.cli;
 
+import io.qlora.trainer.NonFiniteException;
+import io.qlora.trainer.data.DataException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
@@ -9,10 +11,12 @@ import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.util.Comparator;
+import java.util.List;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
 import picocli.CommandLine;
 import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
 import picocli.CommandLine.UnmatchedArgumentException;
 
 /** Turns whatever went wrong into one sentence on standard error and an exit code. */
@@ -29,6 +33,7 @@ final class Failures {
         String sentence = oneLine(e.getMessage());
         if (e instanceof UnmatchedArgumentException unmatched) {
             String given = unmatched.getUnmatched().stream().findFirst().orElse("");
+            sentence = isCommand(given, command) ? "Unknown command: '" + given + "'" : sentence;
             sentence += unmatched.getSuggestions().stream()
                     .max(Comparator.comparingInt(alike -> commonPrefix(alike, given)))
                     .map(alike -> "; is it " + alike + "?")
@@ -36,6 +41,28 @@ final class Failures {
         }
         print(command, sentence + " (" + command.getCommandSpec().qualifiedName() + " --help shows what there is)");
         return WRONG_USE;
+    }
+
+    /**
+     * Requires that help is asked for of a command there is: picocli shows the help of the one above.
+     *
+     * @throws UnmatchedArgumentException naming the command that is none
+     */
+    static void requireKnownCommand(ParseResult parsed) {
+        ParseResult last = parsed;
+        while (last.hasSubcommand()) {
+            last = last.subcommand();
+        }
+        CommandLine command = last.commandSpec().commandLine();
+        List<String> unknown = last.unmatched();
+        if (!unknown.isEmpty() && isCommand(unknown.getFirst(), command)) {
+            throw new UnmatchedArgumentException(command, unknown);
+        }
+    }
+
+    /** Whether what {@code above} does not know stands where one of its commands would. */
+    private static boolean isCommand(String unknown, CommandLine above) {
+        return !above.getSubcommands().isEmpty() && !unknown.startsWith("-");
     }
 
     private static int commonPrefix(String a, String b) {
@@ -69,6 +96,8 @@ final class Failures {
             case OutOfMemoryError memory -> "There is not enough memory: " + orName(memory);
             case ExceptionInInitializerError wrapper when wrapper.getCause() != null -> sentence(wrapper.getCause());
             case LinkageError linkage -> "A library cannot be loaded: " + orName(linkage);
+            case DataException data -> OptionNames.in(orName(data));
+            case NonFiniteException training -> OptionNames.in(orName(training));
             case IOException io -> orName(io);
             case RuntimeException unexpected
             when isOurs(unexpected) -> "An error inside qlora, " + unexpected + "; --verbose shows where";

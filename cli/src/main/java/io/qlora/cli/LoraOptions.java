@@ -6,7 +6,7 @@ import java.util.List;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
-/** What adapter to make: options named and meant as in PEFT. */
+/** What adapter to make: options named and meant as in PEFT, with the defaults of {@link LoraConfig}. */
 @Command(optionListHeading = "Adapter:")
 final class LoraOptions {
 
@@ -15,9 +15,10 @@ final class LoraOptions {
 
     @Option(
             names = "--lora-alpha",
-            defaultValue = "16",
+            defaultValue = "8",
             paramLabel = "X",
-            description = "What it adds is scaled by alpha / rank (default: ${DEFAULT-VALUE}).")
+            description = "What it adds is scaled by alpha / rank; as in PEFT it does not follow the rank (default:"
+                    + " ${DEFAULT-VALUE}).")
     private double alpha;
 
     @Option(

@@ -59,6 +59,7 @@ final class QloraCommand implements Runnable {
                 .setParameterExceptionHandler((e, args) -> Failures.wrongUse(e))
                 .setExecutionExceptionHandler((e, failed, parsed) -> Failures.failed(e, failed, root.verbose))
                 .setExecutionStrategy(parsed -> {
+                    Failures.requireKnownCommand(parsed);
                     try {
                         return new CommandLine.RunLast().execute(parsed);
                     } catch (Error e) {

@@ -14,6 +14,7 @@ import io.qlora.trainer.StepReport;
 import io.qlora.trainer.Trainer;
 import io.qlora.trainer.TrainingListener;
 import io.qlora.trainer.TrainingRun;
+import io.qlora.trainer.WayOut;
 import io.qlora.trainer.data.DataSet;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -129,7 +130,7 @@ final class TrainingSession implements TrainingListener {
         if (!plan.fits()) {
             throw new IllegalStateException("this run needs " + Reporter.bytes(plan.total()) + " of "
                     + (plan.onCard() ? plan.device() + "'s memory, " : "memory, ")
-                    + Reporter.bytes(plan.available()) + " are available; " + plan.wayOut(options));
+                    + Reporter.bytes(plan.available()) + " are available; " + option(plan.wayOut(options), plan));
         }
     }
 
@@ -192,6 +193,26 @@ final class TrainingSession implements TrainingListener {
         AtomicFiles.write(
                 picture, LossChart.draw("Fine-tuning " + Reporter.name(options.model()), training, evaluation));
         return picture;
+    }
+
+    /** The option that would help. */
+    private static String option(WayOut way, MemoryPlan plan) {
+        String machine =
+                "it is the machine's own memory that does not suffice, " + Reporter.bytes(plan.machine()) + ": ";
+        return switch (way) {
+            case NO_OFFLOADING -> machine + "leave out --offload-activations";
+            case FEWER_PROGRAMS -> machine + "end other programs";
+            case QUANTIZATION -> "--quantization nf4 keeps the linears in 4 bits";
+            case CHECKPOINTING -> "--gradient-checkpointing keeps a fraction of the activations";
+            case SMALLER_BATCHES ->
+                "a smaller --per-device-train-batch-size, with more --gradient-accumulation-steps, trains the same";
+            case OFFLOADING -> "--offload-activations keeps the blocks' inputs in the machine's memory";
+            case SHORTER_DOCUMENTS -> "a smaller --max-length shortens the longest documents";
+            case SMALLER_ADAPTER -> "a smaller --lora-r, or fewer --target-modules, makes a smaller adapter";
+            case FEWER_THREADS -> "fewer --threads take less of it";
+            case MORE_MEMORY ->
+                "the weights alone take most of it: a machine with more memory, or a smaller model, is needed";
+        };
     }
 
     private Report report(Trainer.Outcome outcome) {

@@ -12,7 +12,7 @@ final class UsageException extends RuntimeException {
     }
 
     UsageException(IllegalArgumentException cause) {
-        super(cause.getMessage(), cause);
+        super(OptionNames.in(cause.getMessage()), cause);
     }
 
     /** What a library makes of options; what it says against them is said of their use. */

@@ -80,15 +80,15 @@ class BadDataTest {
     @ValueSource(strings = {"data.jsonl", "data.json", "data.txt"})
     void anEmptyDataSetIsRefused(String name) throws IOException {
         Path data = write(name, "\n \n");
-        train(data).assertFailure(data, "no records to learn from");
-        eval(data).assertFailure(data, "no records to learn from");
-        train(write(name, "")).assertFailure(data, "no records to learn from");
+        train(data).assertFailure(data, "expected records, found none");
+        eval(data).assertFailure(data, "expected records, found none");
+        train(write(name, "")).assertFailure(data, "expected records, found none");
     }
 
     @Test
     void anEmptyArrayIsRefused() throws IOException {
         Path data = write("data.json", "[]");
-        train(data).assertFailure(data, "no records to learn from");
+        train(data).assertFailure(data, "expected records, found none");
     }
 
     @Test

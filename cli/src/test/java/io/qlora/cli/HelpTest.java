@@ -81,7 +81,7 @@ class HelpTest {
         String help = Cli.run("train", "--help").out().replaceAll("\\s+", " ");
         Map<String, String> defaults = Map.of(
                 "--lora-r", "8",
-                "--lora-alpha", "16",
+                "--lora-alpha", "8",
                 "--learning-rate", "2e-4",
                 "--lr-scheduler-type", "linear",
                 "--target-modules", "all-linear",

@@ -169,6 +169,19 @@ class TrainCommandTest {
     }
 
     @Test
+    void moreThreadsThanProcessorsAreRemarkedOnOnce() {
+        int processors = Runtime.getRuntime().availableProcessors();
+        for (int threads : List.of(processors, processors + 1)) {
+            String out = train(folder.resolve("out" + threads), "--max-steps", 1, "--threads", threads)
+                    .out();
+            long remarks = out.lines()
+                    .filter(line -> line.startsWith("         --threads " + threads + ", processors " + processors))
+                    .count();
+            assertEquals(threads > processors ? 1 : 0, remarks, out);
+        }
+    }
+
+    @Test
     void whatIsLeftIsAPeftDirectoryWithMetricsAndAPicture() throws IOException {
         Path output = folder.resolve("out");
         train(output, "--max-steps", 2, "--eval-split", 1);

@@ -182,9 +182,21 @@ class WrongUseTest {
         train("--lora-rank", 8).assertWrongUse("Unknown option", "--lora-rank", "is it --lora-r");
         eval("--lora-r", 8).assertWrongUse("Unknown option", "--lora-r", "value of --data");
         train("--target-modules", "q_proj", "--typo").assertWrongUse("Unknown option", "--typo");
-        Cli.run("trian").assertWrongUse("trian", "is it train?");
+        Cli.run("trian").assertWrongUse("Unknown command: 'trian'; is it train?");
         Cli.run("train").assertWrongUse("--model", "--data", "--output");
         Cli.run().assertWrongUse("Which command?");
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "traim --help, 'traim', is it train? (qlora --help",
+        "--help traim, 'traim', is it train?",
+        "traim --model x --help, 'traim', is it train?",
+        "help traim, 'traim', qlora",
+        "bench stpe --help, 'stpe', is it step? (qlora bench --help",
+    })
+    void helpOfACommandThatIsNone(String arguments, String name, String expected) {
+        Cli.run((Object[]) arguments.split(" ")).assertWrongUse("Unknown ", name, expected);
     }
 
     @ParameterizedTest

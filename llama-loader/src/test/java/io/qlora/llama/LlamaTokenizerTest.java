@@ -6,7 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.qlora.engine.safetensors.MalformedFileException;
@@ -18,50 +17,15 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
-import java.util.function.Consumer;
-import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-class LlamaTokenizerTest {
-
-    private static final String BEGIN = "<|begin_of_text|>";
-    private static final String END = "<|end_of_text|>";
-
-    @TempDir
-    private Path temporary;
+class LlamaTokenizerTest extends TokenizerFiles {
 
     private static LlamaTokenizer tiny() throws IOException {
         return LlamaTokenizer.load(Golden.TINY.model(), LlamaConfig.read(Golden.TINY.model()));
-    }
-
-    /** A copy of tiny's tokenizer whose other files are these, by name; single quotes stand for double ones. */
-    private Path with(Map<String, String> files) throws IOException {
-        Path directory = Files.createTempDirectory(temporary, "model");
-        Files.copy(Golden.TINY.model().resolve("tokenizer.json"), directory.resolve("tokenizer.json"));
-        for (Map.Entry<String, String> file : files.entrySet()) {
-            Files.writeString(directory.resolve(file.getKey()), file.getValue().replace('\'', '"'));
-        }
-        return directory;
-    }
-
-    private static LlamaTokenizer load(Path directory) throws IOException {
-        LlamaConfig config = Models.small()
-                .vocabSize(384)
-                .bosTokenId(OptionalInt.of(5))
-                .eosTokenIds(List.of(6, 7))
-                .build();
-        return LlamaTokenizer.load(directory, config);
-    }
-
-    private static void assertRefused(Path directory, String... words) {
-        IOException e = assertThrows(IOException.class, () -> load(directory).close());
-        for (String word : words) {
-            assertTrue(e.getMessage().contains(word), e.getMessage() + " should contain " + word);
-        }
     }
 
     @Test
@@ -183,16 +147,6 @@ class LlamaTokenizerTest {
         }
     }
 
-    /** A copy whose tokenizer.json is changed. */
-    private Path withTokenizer(Consumer<ObjectNode> change, String config) throws IOException {
-        Path directory = with(Map.of("tokenizer_config.json", config));
-        Path file = directory.resolve("tokenizer.json");
-        ObjectNode json = (ObjectNode) new JsonMapper().readTree(file.toFile());
-        change.accept(json);
-        Files.writeString(file, json.toString());
-        return directory;
-    }
-
     // transformers 5 goes by the template, too: neither bos_token nor add_bos_token nor the model's config matters.
     @Test
     void nothingBeginsADocumentThatTheTemplateDoesNotPutThere() throws IOException {
@@ -221,107 +175,6 @@ class LlamaTokenizerTest {
                 },
                 "{}");
         assertRefused(directory, "tokenizer.json", "at most one token before a text, found 2");
-    }
-
-    @Test
-    void tokensThatOnlyTheTokenizersConfigHasAreAdded() throws IOException {
-        Path directory = with(Map.of(
-                "tokenizer_config.json",
-                "{'eos_token': '<|im_end|>', 'added_tokens_decoder': {"
-                        + "'0': {'content': '" + BEGIN + "', 'special': true},"
-                        + "'384': {'content': '<|im_end|>', 'special': true}}}"));
-        LlamaConfig config = Models.small().vocabSize(385).build();
-        try (LlamaTokenizer tokenizer = LlamaTokenizer.load(directory, config)) {
-            int[] ids = tokenizer.encode("lamp<|im_end|>");
-            assertEquals(384, ids[ids.length - 1]);
-            assertEquals(OptionalInt.of(384), tokenizer.eosId());
-            assertEquals("lamp", tokenizer.decode(ids));
-        }
-        assertRefused(
-                directory, "tokenizer_config.json", "<|im_end|> should have an id below vocab_size, 384, found 384");
-    }
-
-    private static LlamaTokenizer loadWith(int rows, Path directory) throws IOException {
-        return LlamaTokenizer.load(directory, Models.small().vocabSize(rows).build());
-    }
-
-    // Ids and texts are those of transformers 5.18, here and in the next two.
-    @ParameterizedTest
-    @ValueSource(
-            strings = {
-                "{'pad_token': '<pad>', 'additional_special_tokens': ['<tool>', 'lamp']}",
-                "{'pad_token': '<pad>', 'extra_special_tokens': ['<tool>', 'lamp'], 'add_bos_token': true}",
-                "{'extra_special_tokens': {'tool_token': '<tool>', 'lamp_token': 'lamp'}, 'pad_token': '<pad>'}",
-                "{'pad_token': '<pad>', 'tool_token': '<tool>', 'lamp_token': 'lamp', 'added_tokens_decoder': {}}",
-            })
-    void specialTokensThatAreOnlyNamedAreAdded(String config) throws IOException {
-        try (LlamaTokenizer tokenizer = loadWith(387, with(Map.of("tokenizer_config.json", config)))) {
-            assertEquals("384,385,386", ids(tokenizer, "<pad><tool>lamp"));
-            assertEquals("", tokenizer.decode(384, 385, 386));
-        }
-    }
-
-    @Test
-    void theMapsTokensAreAddedToo() throws IOException {
-        Path directory = with(Map.of(
-                "special_tokens_map.json",
-                "{'pad_token': {'content': '<pad>', 'lstrip': true, 'rstrip': false, 'normalized': false,"
-                        + " 'single_word': false}}"));
-        try (LlamaTokenizer tokenizer = loadWith(385, directory)) {
-            assertEquals(ids(tokenizer, "a") + ",384", ids(tokenizer, "a   <pad>"));
-        }
-    }
-
-    @Test
-    void theFlagsOfTheConfigsTokensCount() throws IOException {
-        Path directory = with(Map.of(
-                "tokenizer_config.json",
-                "{'added_tokens_decoder': {'1': {'content': '" + END + "', 'rstrip': true, 'special': false}}}"));
-        try (LlamaTokenizer tokenizer = load(directory)) {
-            assertEquals("1," + ids(tokenizer, "a"), ids(tokenizer, END + "  a"));
-            assertEquals("a", tokenizer.decode(tokenizer.encode(END + "a")));
-        }
-    }
-
-    @Test
-    void specialTokensThatAreToBeSplitAreRefused() throws IOException {
-        assertRefused(
-                with(Map.of("tokenizer_config.json", "{'split_special_tokens': true}")),
-                "tokenizer_config.json",
-                "split_special_tokens should be false");
-    }
-
-    @Test
-    void anAddedTokenHasTheIdThatTheLibraryGivesIt() throws IOException {
-        Path directory = withTokenizer(
-                json -> json.withArray("added_tokens")
-                        .addObject()
-                        .put("id", 400)
-                        .put("content", "<tool>")
-                        .put("single_word", false)
-                        .put("lstrip", false)
-                        .put("rstrip", false)
-                        .put("normalized", false)
-                        .put("special", true),
-                "{'eos_token': '<tool>'}");
-        try (LlamaTokenizer tokenizer = loadWith(385, directory)) {
-            assertEquals("384", ids(tokenizer, "<tool>"));
-            assertEquals(OptionalInt.of(384), tokenizer.eosId());
-        }
-    }
-
-    @Test
-    void aTokenThatIsAddedBeyondTheEmbeddingIsRefusedWhereATextHasIt() throws IOException {
-        Path directory = with(Map.of(
-                "tokenizer_config.json",
-                "{'pad_token': '<pad>', 'added_tokens_decoder': {'384': {'content': '<pad>', 'special': true}}}"));
-        try (LlamaTokenizer tokenizer = load(directory)) {
-            assertEquals("lamp", tokenizer.decode(tokenizer.encode("lamp")));
-            IllegalArgumentException e =
-                    assertThrows(IllegalArgumentException.class, () -> tokenizer.encode("lamp<pad>"));
-            assertTrue(e.getMessage().contains("<pad>, whose id is 384"), e.getMessage());
-            assertTrue(e.getMessage().contains("384 rows (vocab_size)"), e.getMessage());
-        }
     }
 
     /** A little SentencePiece tokenizer, as a Llama 2 has it; expected ids are those of transformers 5.18. */
@@ -373,10 +226,6 @@ class LlamaTokenizerTest {
             assertEquals("", ids(tokenizer, ""));
             assertEquals(settings.contains("add_prefix_space") ? " hi" : "hi", tokenizer.decode(8));
         }
-    }
-
-    private static String ids(LlamaTokenizer tokenizer, String text) {
-        return Arrays.stream(tokenizer.encode(text)).mapToObj(Integer::toString).collect(Collectors.joining(","));
     }
 
     @Test

@@ -11,7 +11,7 @@ import java.util.regex.Pattern;
  * What a LoRA adapter is, in PEFT's names and, but for the targets, with PEFT's defaults.
  *
  * @param r the rank; default 8
- * @param loraAlpha the adapter is scaled by {@code alpha / r}; default 8
+ * @param loraAlpha the adapter is scaled by {@code alpha / r}; default 8, which does not follow {@code r}
  * @param loraDropout the probability of an element of the adapter's input to be dropped in training, from 0 to below 1;
  *     default 0
  * @param targetModules which linears are adapted; default all of them, as QLoRA has it (PEFT's own default for Llama is

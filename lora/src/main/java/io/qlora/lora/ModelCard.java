@@ -1,31 +1,30 @@
 package io.qlora.lora;
 
 import java.util.List;
-import java.util.regex.Pattern;
 
 /** The {@code README.md} of an adapter: front matter for Hugging Face's hub, and how to use it. */
 final class ModelCard {
 
-    private static final Pattern PLAIN = Pattern.compile("[A-Za-z0-9][\\w.\\-]*(/[\\w.\\-]+)*");
-
     private ModelCard() {}
 
+    /** The card; where the base's name on the hub is not known, it is left to whoever publishes the adapter. */
     static String of(LoraConfig config, List<String> modules) {
         String base = config.baseModelNameOrPath();
+        String name = HubName.of(base).orElse(null);
+        String known = name == null ? base : name;
         return """
                 ---
-                base_model: %s
+                %s
                 library_name: peft
                 pipeline_tag: text-generation
                 tags:
-                - %s
-                - lora
+                %s- lora
                 - transformers
                 ---
 
                 # LoRA adapter
 
-                For the base model `%s`: rank %d, alpha %s%s, on %s.
+                For %s: rank %d, alpha %s%s, on %s.
 
                 ```python
                 from peft import AutoPeftModelForCausalLM
@@ -33,18 +32,12 @@ final class ModelCard {
                 model = AutoPeftModelForCausalLM.from_pretrained("this directory")
                 ```
                 """.formatted(
-                        yaml(base),
-                        yaml("base_model:adapter:" + base),
-                        base,
+                        name == null ? "# base_model: owner/name, as the hub has it" : "base_model: " + name,
+                        name == null ? "" : "- \"base_model:adapter:" + name + "\"\n",
+                        known == null ? "a base model that was not named" : "the base model `" + known + "`",
                         config.r(),
                         ConfigWriter.number(config.loraAlpha()),
                         config.useRslora() ? " (rank-stabilised)" : "",
                         String.join(", ", modules));
-    }
-
-    private static String yaml(String text) {
-        return PLAIN.matcher(text).matches()
-                ? text
-                : "\"" + text.replace("\\", "\\\\").replace("\"", "\\\"") + "\"";
     }
 }

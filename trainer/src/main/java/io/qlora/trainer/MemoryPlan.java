@@ -179,36 +179,35 @@ public record MemoryPlan(
         return total() <= available && beside() <= machine;
     }
 
-    /** The option that would save most, in words; for a plan that does not fit. */
-    public String wayOut(RunOptions options) {
+    /** What would save most; for a plan that does not fit. */
+    public WayOut wayOut(RunOptions options) {
         boolean checkpointing = options.training().gradientCheckpointing();
         if (beside() > machine) {
-            String why = "it is the machine's own memory that does not suffice, " + (machine >> 20) + " MiB: ";
-            return why + (offloaded > 0 ? "leave out --offload-activations" : "end other programs");
+            return offloaded > 0 ? WayOut.NO_OFFLOADING : WayOut.FEWER_PROGRAMS;
         }
         long rest = total() - activations;
         boolean tooMuch = rest > available; // whatever is done about activations
         if ((tooMuch || activations < weights) && options.load().quantization() == LoadOptions.Quantization.NONE) {
-            return "--quantization nf4 keeps the linears in 4 bits";
+            return WayOut.QUANTIZATION;
         }
         if (!tooMuch && !checkpointing) {
-            return "--gradient-checkpointing keeps a fraction of the activations";
+            return WayOut.CHECKPOINTING;
         }
         if (!tooMuch && options.training().batchSize() > 1) {
-            return "a smaller --per-device-train-batch-size, with more --gradient-accumulation-steps, trains the same";
+            return WayOut.SMALLER_BATCHES;
         }
         if (!tooMuch && onCard() && !options.training().offloadActivations()) {
-            return "--offload-activations keeps the blocks' inputs in the machine's memory";
+            return WayOut.OFFLOADING;
         }
         if (!tooMuch) {
-            return "a smaller --max-length shortens the longest documents";
+            return WayOut.SHORTER_DOCUMENTS;
         }
         if (adapter + optimizer > Math.max(weights, onCard() ? 0 : jvm)) {
-            return "a smaller --lora-r, or fewer --target-modules, makes a smaller adapter";
+            return WayOut.SMALLER_ADAPTER;
         }
         if (!onCard() && jvm > weights) {
-            return "fewer --threads take less of it";
+            return WayOut.FEWER_THREADS;
         }
-        return "the weights alone take most of it: a machine with more memory, or a smaller model, is needed";
+        return WayOut.MORE_MEMORY;
     }
 }

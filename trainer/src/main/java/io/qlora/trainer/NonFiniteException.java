@@ -40,7 +40,7 @@ public final class NonFiniteException extends RuntimeException {
     private static NonFiniteException inTraining(String when, long step, long keptStep, Finding finding) {
         String kept = "the adapter is kept as it was " + (keptStep == 0 ? "at the start" : "after step " + keptStep);
         return new NonFiniteException(
-                when + ": " + finding + "; " + kept + "; lower --learning-rate, or look at the data of this step",
+                when + ": " + finding + "; " + kept + "; lower learningRate, or look at the data of this step",
                 step,
                 keptStep);
     }

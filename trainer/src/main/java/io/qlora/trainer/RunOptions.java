@@ -48,22 +48,22 @@ public record RunOptions(
         data = List.copyOf(data);
         evalData = List.copyOf(evalData);
         if (data.isEmpty()) {
-            throw new IllegalArgumentException("--data: at least one file is needed");
+            throw new IllegalArgumentException("data: at least one file is needed");
         }
         boolean share = evalSplit >= 0 && evalSplit < 1;
         boolean number = evalSplit >= 1 && evalSplit <= Integer.MAX_VALUE && evalSplit == Math.rint(evalSplit);
         if (!share && !number) {
             throw new IllegalArgumentException(
-                    "--eval-split should be a share below 1 or a whole number of documents, found " + evalSplit);
+                    "evalSplit should be a share below 1 or a whole number of documents, found " + evalSplit);
         }
         if (evalSplit > 0 && !evalData.isEmpty()) {
-            throw new IllegalArgumentException("--eval-split and --eval-data exclude each other");
+            throw new IllegalArgumentException("evalSplit and evalData exclude each other");
         }
         if (maxLength < 0 || maxLength == 1) {
-            throw new IllegalArgumentException("--max-length should be at least 2, found " + maxLength);
+            throw new IllegalArgumentException("maxLength should be at least 2, found " + maxLength);
         }
         if (threads < 1) {
-            throw new IllegalArgumentException("--threads should be at least 1, found " + threads);
+            throw new IllegalArgumentException("threads should be at least 1, found " + threads);
         }
     }
 }

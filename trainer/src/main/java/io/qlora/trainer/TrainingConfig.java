@@ -46,41 +46,41 @@ public record TrainingConfig(
 
     public TrainingConfig {
         Objects.requireNonNull(scheduler);
-        require(Double.isFinite(learningRate) && learningRate >= 0, "learning-rate", "a number from 0", learningRate);
-        require(warmupRatio >= 0 && warmupRatio <= 1, "warmup-ratio", "from 0 to 1", warmupRatio);
+        require(Double.isFinite(learningRate) && learningRate >= 0, "learningRate", "a number from 0", learningRate);
+        require(warmupRatio >= 0 && warmupRatio <= 1, "warmupRatio", "from 0 to 1", warmupRatio);
         require(
                 warmupRatio == 0 || scheduler != LearningRate.Schedule.CONSTANT,
-                "warmup-ratio",
-                "0 with --lr-scheduler-type constant, which has no warm-up (constant_with_warmup has)",
+                "warmupRatio",
+                "0 where scheduler is constant, which has no warm-up (constant_with_warmup has)",
                 warmupRatio);
-        require(Double.isFinite(weightDecay) && weightDecay >= 0, "weight-decay", "a number from 0", weightDecay);
-        require(maxGradNorm >= 0, "max-grad-norm", "a number from 0", maxGradNorm);
-        require(maxSteps >= 0, "max-steps", "at least 1, or 0 for --num-train-epochs", maxSteps);
+        require(Double.isFinite(weightDecay) && weightDecay >= 0, "weightDecay", "a number from 0", weightDecay);
+        require(maxGradNorm >= 0, "maxGradNorm", "a number from 0", maxGradNorm);
+        require(maxSteps >= 0, "maxSteps", "at least 1, or 0 for numTrainEpochs", maxSteps);
         require(
                 maxSteps > 0 || (Double.isFinite(numTrainEpochs) && numTrainEpochs > 0),
-                "num-train-epochs",
+                "numTrainEpochs",
                 "a number above 0",
                 numTrainEpochs);
-        require(batchSize >= 1, "per-device-train-batch-size", "at least 1", batchSize);
-        require(gradientAccumulationSteps >= 1, "gradient-accumulation-steps", "at least 1", gradientAccumulationSteps);
+        require(batchSize >= 1, "batchSize", "at least 1", batchSize);
+        require(gradientAccumulationSteps >= 1, "gradientAccumulationSteps", "at least 1", gradientAccumulationSteps);
         require(
                 (long) batchSize * gradientAccumulationSteps <= Integer.MAX_VALUE,
-                "gradient-accumulation-steps",
-                "at most " + Integer.MAX_VALUE / batchSize + ", since a step has --per-device-train-batch-size "
-                        + batchSize + " times as many documents",
+                "gradientAccumulationSteps",
+                "at most " + Integer.MAX_VALUE / batchSize + ", since a step has batchSize " + batchSize
+                        + " times as many documents",
                 gradientAccumulationSteps);
         if (offloadActivations && !gradientCheckpointing) {
             throw new IllegalArgumentException(
-                    "--offload-activations moves what --gradient-checkpointing keeps: give both, or neither");
+                    "offloadActivations moves what gradientCheckpointing keeps: give both, or neither");
         }
-        require(loggingSteps >= 1, "logging-steps", "at least 1", loggingSteps);
-        require(evalSteps >= 0, "eval-steps", "at least 0", evalSteps);
-        require(saveSteps >= 0, "save-steps", "at least 0", saveSteps);
+        require(loggingSteps >= 1, "loggingSteps", "at least 1", loggingSteps);
+        require(evalSteps >= 0, "evalSteps", "at least 0", evalSteps);
+        require(saveSteps >= 0, "saveSteps", "at least 0", saveSteps);
     }
 
-    private static void require(boolean holds, String option, String expected, Object found) {
+    private static void require(boolean holds, String name, String expected, Object found) {
         if (!holds) {
-            throw new IllegalArgumentException("--" + option + " should be " + expected + ", found " + found);
+            throw new IllegalArgumentException(name + " should be " + expected + ", found " + found);
         }
     }
 
@@ -96,7 +96,7 @@ public record TrainingConfig(
      */
     public int totalSteps(int stepsPerEpoch) {
         double steps = maxSteps > 0 ? maxSteps : Math.ceil(numTrainEpochs * stepsPerEpoch);
-        require(steps <= Integer.MAX_VALUE, "num-train-epochs", "fewer, for less than 2³¹ steps", numTrainEpochs);
+        require(steps <= Integer.MAX_VALUE, "numTrainEpochs", "fewer, for less than 2³¹ steps", numTrainEpochs);
         return (int) steps;
     }
 
@@ -231,7 +231,7 @@ public record TrainingConfig(
         /**
          * The configuration.
          *
-         * @throws IllegalArgumentException naming the option that is out of its range
+         * @throws IllegalArgumentException naming what is out of its range
          */
         public TrainingConfig build() {
             return new TrainingConfig(

@@ -1,6 +1,5 @@
 package io.qlora.trainer;
 
-import io.qlora.engine.files.FileErrors;
 import io.qlora.engine.safetensors.ShardedSafetensors;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.DeviceMemoryException;
@@ -11,7 +10,6 @@ import io.qlora.trainer.data.DataSet;
 import io.qlora.trainer.data.Document;
 import io.qlora.trainer.data.TokenizerEncoding;
 import java.io.IOException;
-import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -103,8 +101,8 @@ public final class TrainingRun {
             return options.resumeFromCheckpoint();
         }
         return CheckpointStore.latest(options.output())
-                .orElseThrow(() -> new IllegalArgumentException(options.output()
-                        + ": holds no checkpoint to resume from; train with --save-steps to make them"));
+                .orElseThrow(() -> new IllegalArgumentException(
+                        options.output() + ": holds no checkpoint to resume from; train with saveSteps to make them"));
     }
 
     /** Requires that nothing is overwritten: the output is new or empty, or the run's that is resumed. */
@@ -113,17 +111,15 @@ public final class TrainingRun {
             return;
         }
         if (!Files.isDirectory(output)) {
-            throw new IllegalArgumentException("--output " + output + ": expected a directory, found a file");
+            throw new IllegalArgumentException("output " + output + ": expected a directory, found a file");
         }
         boolean resumed = checkpoint != null
                 && Files.isDirectory(checkpoint)
                 && Files.isSameFile(checkpoint.toAbsolutePath().normalize().getParent(), output);
         try (Stream<Path> entries = Files.list(output)) {
             if (!resumed && entries.findAny().isPresent()) {
-                throw new IllegalArgumentException("--output " + output + ": the directory is not empty; name another"
-                        + (checkpoint == null
-                                ? ", or go on with --resume-from-checkpoint"
-                                : " than the checkpoint's own"));
+                throw new IllegalArgumentException("output " + output + ": the directory is not empty; name another"
+                        + (checkpoint == null ? ", or go on with resumeFromCheckpoint" : " than the checkpoint's own"));
             }
         }
     }
@@ -133,7 +129,7 @@ public final class TrainingRun {
         int count = (int) (evalSplit < 1 ? Math.ceil(evalSplit * data.size()) : evalSplit);
         if (count >= data.size()) {
             throw new IllegalArgumentException(
-                    "--eval-split " + evalSplit + " leaves nothing of the " + data.size() + " documents to train on");
+                    "evalSplit " + evalSplit + " leaves nothing of the " + data.size() + " documents to train on");
         }
         List<Document> shuffled = new Batches(data, data.size(), ~seed).step(1);
         List<Document> held = new ArrayList<>(shuffled.subList(0, count));
@@ -183,25 +179,20 @@ public final class TrainingRun {
      * @throws DeviceMemoryException if a card's memory does not suffice; the adapter before that step has then been saved
      */
     public Trainer.Outcome run(TrainingListener listener) throws IOException {
-        boolean made = createOutput();
-        try (FineTuner tuner = open(made)) {
+        // Before anything is loaded, so that a place that cannot be written to shows at once.
+        OutputDirectory output = OutputDirectory.make(options.output());
+        try (FineTuner tuner = open(output)) {
             listener.onLoaded(tuner);
             return run(tuner, listener);
         }
     }
 
-    /** Loads the model. Where that fails, an output directory that was {@code made} for it is gone again. */
-    private FineTuner open(boolean made) throws IOException {
+    /** Loads the model. Where that fails, an output directory that was made for it is gone again. */
+    private FineTuner open(OutputDirectory output) throws IOException {
         try {
             return open();
         } catch (IOException | RuntimeException | Error e) {
-            if (made) {
-                try {
-                    Files.deleteIfExists(options.output());
-                } catch (IOException kept) {
-                    e.addSuppressed(kept);
-                }
-            }
+            output.takeBack(e);
             throw e;
         }
     }
@@ -217,24 +208,6 @@ public final class TrainingRun {
                     .seed(options.training().seed())
                     .open();
         }
-    }
-
-    /**
-     * Before anything is loaded, so that a place that cannot be written to shows at once.
-     *
-     * @return whether it was not there
-     */
-    private boolean createOutput() throws IOException {
-        boolean made = !Files.exists(options.output());
-        try {
-            Files.createDirectories(options.output());
-        } catch (IOException e) {
-            throw FileErrors.writing(options.output(), e);
-        }
-        if (!Files.isWritable(options.output())) {
-            throw new AccessDeniedException(options.output().toString());
-        }
-        return made;
     }
 
     private Trainer.Outcome run(FineTuner tuner, TrainingListener listener) throws IOException {

@@ -169,7 +169,9 @@ class TrainingRunTest {
         IllegalArgumentException e = assertThrows(
                 IllegalArgumentException.class,
                 () -> train(output, training().build(), null, new TrainingListener() {}));
-        assertTrue(e.getMessage().contains("not empty"), e.getMessage());
+        assertEquals(
+                "output " + output + ": the directory is not empty; name another, or go on with resumeFromCheckpoint",
+                e.getMessage());
         assertEquals("x", Files.readString(precious));
     }
 

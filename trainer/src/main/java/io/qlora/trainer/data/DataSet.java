@@ -91,10 +91,10 @@ public record DataSet(List<Document> documents, int cut, List<String> dropped) {
             throws DataException {
         String names = files.size() == 1 ? files.getFirst().toString() : files.toString();
         if (rows == 0) {
-            throw new DataException(names + ": no records to learn from");
+            throw new DataException(names + ": expected records, found none");
         }
         if (documents.isEmpty()) {
-            throw new DataException(names + ": none of the " + rows + " records has a target left within --max-length "
+            throw new DataException(names + ": none of the " + rows + " records has a target left within maxLength "
                     + maxLength + " (the first is " + dropped.getFirst() + "); allow longer documents");
         }
     }

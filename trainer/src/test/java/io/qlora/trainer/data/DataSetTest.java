@@ -152,8 +152,8 @@ class DataSetTest {
                 "{\"conversations\": []} | not supported yet",
                 "{\"text\": \"a\"} {\"text\": \"b\"} | more than one JSON value",
                 "{\"text\": \"a\", \"text\": \"b\"} | Duplicate field 'text'",
-                "~ | no records",
-                "[] | no records",
+                "~ | expected records, found none",
+                "[] | expected records, found none",
                 "[{\"text\": \"a\"} | not valid JSON",
                 "[{\"text\": \"a\"}] x | not valid JSON",
             })
@@ -192,7 +192,7 @@ class DataSetTest {
     void aSetWithNoTargetsLeftIsRefused() throws IOException {
         Path file = file("a.jsonl", "{\"prompt\": \"abcdefgh\", \"completion\": \"i\"}\n");
         DataException e = assertThrows(DataException.class, () -> read(file, 4));
-        assertTrue(e.getMessage().contains("--max-length 4"), e.getMessage());
+        assertTrue(e.getMessage().contains("within maxLength 4"), e.getMessage());
     }
 
     @Test

@@ -1,0 +1,63 @@
+package io.qlora.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.qlora.trainer.RunOptions;
+import io.qlora.trainer.TrainingConfig;
+import java.lang.reflect.RecordComponent;
+import java.util.Arrays;
+import java.util.Set;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import picocli.CommandLine;
+
+class OptionNamesTest {
+
+    private static Set<String> names(Class<?> settings) {
+        return Arrays.stream(settings.getRecordComponents())
+                .map(RecordComponent::getName)
+                .collect(Collectors.toSet());
+    }
+
+    @Test
+    void allOfTrainingIsThere() {
+        Set<String> training = names(TrainingConfig.class);
+        training.remove("seed"); // any will do
+        assertTrue(OptionNames.OPTIONS.keySet().containsAll(training), training + "");
+    }
+
+    @Test
+    void theyAreNamesOfTheLibraryAndOptionsOfTrain() {
+        Set<String> names = names(TrainingConfig.class);
+        names.addAll(names(RunOptions.class));
+        CommandLine train = QloraCommand.commandLine().getSubcommands().get("train");
+        OptionNames.OPTIONS.forEach((name, option) -> {
+            assertTrue(names.contains(name), name);
+            assertTrue(train.getCommandSpec().optionsMap().containsKey(option), option);
+        });
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "learningRate should be a number from 0, found NaN | --learning-rate should be a number from 0, found NaN",
+                "evalSplit and evalData exclude each other | --eval-split and --eval-data exclude each other",
+                "0 where scheduler is constant, which | 0 where --lr-scheduler-type is constant, which",
+                "output out: the directory is not empty | --output out: the directory is not empty",
+                "the output is there | the output is there",
+                "a/maxLength: no, maxLength.jsonl: no, aMaxLength | a/maxLength: no, maxLength.jsonl: no, aMaxLength",
+            })
+    void onlyNamesAreReplaced(String message, String expected) {
+        assertEquals(expected, OptionNames.in(message));
+    }
+
+    @Test
+    void noMessageIsNone() {
+        assertNull(OptionNames.in(null));
+    }
+}

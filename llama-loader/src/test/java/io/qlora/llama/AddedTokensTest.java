@@ -1,0 +1,114 @@
+package io.qlora.llama;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.OptionalInt;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Tokens that a tokenizer's files add to its vocabulary. */
+class AddedTokensTest extends TokenizerFiles {
+
+    @Test
+    void tokensThatOnlyTheTokenizersConfigHasAreAdded() throws IOException {
+        Path directory = with(Map.of(
+                "tokenizer_config.json",
+                "{'eos_token': '<|im_end|>', 'added_tokens_decoder': {"
+                        + "'0': {'content': '" + BEGIN + "', 'special': true},"
+                        + "'384': {'content': '<|im_end|>', 'special': true}}}"));
+        LlamaConfig config = Models.small().vocabSize(385).build();
+        try (LlamaTokenizer tokenizer = LlamaTokenizer.load(directory, config)) {
+            int[] ids = tokenizer.encode("lamp<|im_end|>");
+            assertEquals(384, ids[ids.length - 1]);
+            assertEquals(OptionalInt.of(384), tokenizer.eosId());
+            assertEquals("lamp", tokenizer.decode(ids));
+        }
+        assertRefused(
+                directory, "tokenizer_config.json", "<|im_end|> should have an id below vocab_size, 384, found 384");
+    }
+
+    // Ids and texts are those of transformers 5.18, here and in the next two.
+    @ParameterizedTest
+    @ValueSource(
+            strings = {
+                "{'pad_token': '<pad>', 'additional_special_tokens': ['<tool>', 'lamp']}",
+                "{'pad_token': '<pad>', 'extra_special_tokens': ['<tool>', 'lamp'], 'add_bos_token': true}",
+                "{'extra_special_tokens': {'tool_token': '<tool>', 'lamp_token': 'lamp'}, 'pad_token': '<pad>'}",
+                "{'pad_token': '<pad>', 'tool_token': '<tool>', 'lamp_token': 'lamp', 'added_tokens_decoder': {}}",
+            })
+    void specialTokensThatAreOnlyNamedAreAdded(String config) throws IOException {
+        try (LlamaTokenizer tokenizer = loadWith(387, with(Map.of("tokenizer_config.json", config)))) {
+            assertEquals("384,385,386", ids(tokenizer, "<pad><tool>lamp"));
+            assertEquals("", tokenizer.decode(384, 385, 386));
+        }
+    }
+
+    @Test
+    void theMapsTokensAreAddedToo() throws IOException {
+        Path directory = with(Map.of(
+                "special_tokens_map.json",
+                "{'pad_token': {'content': '<pad>', 'lstrip': true, 'rstrip': false, 'normalized': false,"
+                        + " 'single_word': false}}"));
+        try (LlamaTokenizer tokenizer = loadWith(385, directory)) {
+            assertEquals(ids(tokenizer, "a") + ",384", ids(tokenizer, "a   <pad>"));
+        }
+    }
+
+    @Test
+    void theFlagsOfTheConfigsTokensCount() throws IOException {
+        Path directory = with(Map.of(
+                "tokenizer_config.json",
+                "{'added_tokens_decoder': {'1': {'content': '" + END + "', 'rstrip': true, 'special': false}}}"));
+        try (LlamaTokenizer tokenizer = load(directory)) {
+            assertEquals("1," + ids(tokenizer, "a"), ids(tokenizer, END + "  a"));
+            assertEquals("a", tokenizer.decode(tokenizer.encode(END + "a")));
+        }
+    }
+
+    @Test
+    void specialTokensThatAreToBeSplitAreRefused() throws IOException {
+        assertRefused(
+                with(Map.of("tokenizer_config.json", "{'split_special_tokens': true}")),
+                "tokenizer_config.json",
+                "split_special_tokens should be false");
+    }
+
+    @Test
+    void anAddedTokenHasTheIdThatTheLibraryGivesIt() throws IOException {
+        Path directory = withTokenizer(
+                json -> json.withArray("added_tokens")
+                        .addObject()
+                        .put("id", 400)
+                        .put("content", "<tool>")
+                        .put("single_word", false)
+                        .put("lstrip", false)
+                        .put("rstrip", false)
+                        .put("normalized", false)
+                        .put("special", true),
+                "{'eos_token': '<tool>'}");
+        try (LlamaTokenizer tokenizer = loadWith(385, directory)) {
+            assertEquals("384", ids(tokenizer, "<tool>"));
+            assertEquals(OptionalInt.of(384), tokenizer.eosId());
+        }
+    }
+
+    @Test
+    void aTokenThatIsAddedBeyondTheEmbeddingIsRefusedWhereATextHasIt() throws IOException {
+        Path directory = with(Map.of(
+                "tokenizer_config.json",
+                "{'pad_token': '<pad>', 'added_tokens_decoder': {'384': {'content': '<pad>', 'special': true}}}"));
+        try (LlamaTokenizer tokenizer = load(directory)) {
+            assertEquals("lamp", tokenizer.decode(tokenizer.encode("lamp")));
+            IllegalArgumentException e =
+                    assertThrows(IllegalArgumentException.class, () -> tokenizer.encode("lamp<pad>"));
+            assertTrue(e.getMessage().contains("<pad>, whose id is 384"), e.getMessage());
+            assertTrue(e.getMessage().contains("384 rows (vocab_size)"), e.getMessage());
+        }
+    }
+}
