@@ -82,7 +82,8 @@ final class GenerateCommand implements Callable<Integer> {
     }
 
     private int[] ids(LlamaTokenizer tokenizer, LlamaConfig config) {
-        int[] ids = Answers.prompt(tokenizer, prompt.text());
+        String text = prompt.text();
+        int[] ids = UsageException.of(() -> Answers.prompt(tokenizer, text));
         if (ids.length == 0) {
             throw new UsageException("this model has no token that begins a text: give a --prompt");
         }

@@ -255,6 +255,7 @@ class WrongUseTest {
     @Test
     void aPromptThatLeavesNoRoom() {
         generate("--prompt", "word ".repeat(2000)).assertWrongUse("the prompt has", "the model's limit is 1024");
+        generate("--prompt", "a\uD83D").assertWrongUse("half of a character at index 1");
     }
 
     @Test

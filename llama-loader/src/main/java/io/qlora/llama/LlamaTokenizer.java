@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.Locale;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -128,9 +129,11 @@ public final class LlamaTokenizer implements AutoCloseable {
     /**
      * The ids of a text, without tokens that begin or end a document.
      *
-     * @throws IllegalArgumentException if it has a token that was added to the tokenizer and that the model has no row for
+     * @throws IllegalArgumentException if it has a token that was added to the tokenizer and that the model has no row for,
+     *     or half of a character
      */
     public int[] encode(String text) {
+        requireCharacters(text);
         long[] ids = tokenizer.encode(text, false, false).getIds();
         for (long id : ids) {
             if (id >= rows) {
@@ -140,6 +143,21 @@ public final class LlamaTokenizer implements AutoCloseable {
             }
         }
         return Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
+    }
+
+    // Which the library would take for three unknown characters.
+    private static void requireCharacters(String text) {
+        for (int i = 0; i < text.length(); i++) {
+            if (Character.isSurrogate(text.charAt(i))) {
+                int whole = text.codePointAt(i);
+                if (!Character.isSupplementaryCodePoint(whole)) {
+                    throw new IllegalArgumentException("the text has half of a character at index " + i
+                            + ", the surrogate U+" + Integer.toHexString(whole).toUpperCase(Locale.ROOT)
+                            + " without its other half: leave it out, or give it that");
+                }
+                i++;
+            }
+        }
     }
 
     /** The text of ids, special tokens left out. */

@@ -58,6 +58,15 @@ class LlamaTokenizerTest extends TokenizerFiles {
     }
 
     @ParameterizedTest
+    @ValueSource(strings = {"🦙a\uD83D b", "🦙a\uDD99\uD83D", "🦙a\uD83D"})
+    void halfOfACharacterIsRefused(String text) throws IOException {
+        try (LlamaTokenizer tokenizer = tiny()) {
+            IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> tokenizer.encode(text));
+            assertTrue(e.getMessage().startsWith("the text has half of a character at index 3, the surrogate U+D"));
+        }
+    }
+
+    @ParameterizedTest
     @ValueSource(strings = {"plain words", "héllo wörld", "日本語 🦙 llama", "👩‍👩‍👧 family", " leading and trailing "})
     void aStreamGivesTheTextInWholeCharacters(String text) throws IOException {
         try (LlamaTokenizer tokenizer = tiny()) {
