@@ -19,12 +19,8 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 
 /**
  * {@code tokenizer.json} as transformers 5 uses it, which is not always as it is written:
@@ -53,9 +49,8 @@ final class TokenizerJson {
     private static final String PIECES = "tokenizer.model";
 
     private static final JsonMapper MAPPER = new JsonMapper();
-    private static final String ADDED = "added_tokens";
-    private static final String MODEL = "model";
-    private static final String SPACE = "\u2581"; // ▁
+    static final String ADDED = "added_tokens";
+    static final String MODEL = "model";
 
     private final Path file;
     private final byte[] rewritten; // null where the file is used as it is
@@ -87,15 +82,15 @@ final class TokenizerJson {
                             + " true: delete it");
         }
         ObjectNode map = optional(directory.resolve(MAP));
-        boolean named = settings.path("tokenizer_class").asText().matches("(Code)?LlamaTokenizer(Fast)?");
+        TokenizerClass named = TokenizerClass.of(settings);
         try {
-            Survey survey = Survey.of(
+            TokenizerSurvey survey = TokenizerSurvey.of(
                     file, AddedTokens.of(List.of(), settings, map, true).contents());
-            boolean rebuilt = named && survey.bytes;
-            ArrayNode tokens =
-                    AddedTokens.of(survey.added, settings, map, rebuilt).toJson(survey.pieces(), survey.size);
-            ObjectNode replaced = rebuilt ? rebuilt(settings) : JsonNodeFactory.instance.objectNode();
-            if (!tokens.equals(MAPPER.createArrayNode().addAll(survey.added))) {
+            TokenizerClass used = survey.bytes() ? named : TokenizerClass.PLAIN;
+            ArrayNode tokens = AddedTokens.of(survey.added(), settings, map, used != TokenizerClass.PLAIN)
+                    .toJson(survey.pieces(), survey.size());
+            ObjectNode replaced = used.made(settings);
+            if (!tokens.equals(MAPPER.createArrayNode().addAll(survey.added()))) {
                 replaced.set(ADDED, tokens);
             }
             return replaced.isEmpty() ? asIs(file) : new TokenizerJson(file, write(file, replaced));
@@ -114,104 +109,6 @@ final class TokenizerJson {
 
     private static ObjectNode optional(Path file) throws IOException {
         return Files.exists(file) ? JsonFiles.readObject(file) : JsonNodeFactory.instance.objectNode();
-    }
-
-    /**
-     * What has to be known before anything is written.
-     *
-     * @param bytes whether the model falls back to bytes
-     * @param added the added tokens
-     * @param pieces ids of those pieces of the model that are, or may be, added tokens
-     * @param size how many pieces the model has
-     */
-    private record Survey(boolean bytes, List<JsonNode> added, Map<String, Integer> pieces, int size) {
-
-        static Survey of(Path file, Set<String> wanted) throws IOException {
-            boolean bytes = false;
-            List<JsonNode> added = new ArrayList<>();
-            Set<String> names = new HashSet<>(wanted);
-            Map<String, Integer> pieces = new HashMap<>();
-            int size = 0;
-            try (JsonParser parser = MAPPER.createParser(file.toFile())) {
-                parser.nextToken();
-                while (parser.nextToken() == JsonToken.FIELD_NAME) {
-                    String name = parser.currentName();
-                    JsonToken value = parser.nextToken();
-                    if (name.equals(ADDED)) { // the library writes it before the model
-                        for (JsonNode token : MAPPER.<JsonNode>readTree(parser)) {
-                            added.add(token);
-                            names.add(token.path("content").asText());
-                        }
-                    } else if (name.equals(MODEL) && value == JsonToken.START_OBJECT) {
-                        while (parser.nextToken() == JsonToken.FIELD_NAME) {
-                            String field = parser.currentName();
-                            JsonToken start = parser.nextToken();
-                            bytes |= field.equals("byte_fallback") && start == JsonToken.VALUE_TRUE;
-                            if (field.equals("vocab") && start.isStructStart()) {
-                                size = vocabulary(parser, names, pieces);
-                            } else {
-                                parser.skipChildren();
-                            }
-                        }
-                    } else {
-                        parser.skipChildren();
-                    }
-                }
-            }
-            return new Survey(bytes, added, pieces, size);
-        }
-
-        // An object of ids, or a unigram model's list of [piece, score].
-        private static int vocabulary(JsonParser parser, Set<String> names, Map<String, Integer> pieces)
-                throws IOException {
-            boolean list = parser.currentToken() == JsonToken.START_ARRAY;
-            int size = 0;
-            for (JsonToken token = parser.nextToken();
-                    token != null && !token.isStructEnd();
-                    token = parser.nextToken()) {
-                String piece = list ? parser.nextTextValue() : parser.currentName();
-                parser.nextToken();
-                int id = list ? size : parser.getValueAsInt();
-                if (piece != null && names.contains(piece)) {
-                    pieces.put(piece, id);
-                }
-                while (list && parser.currentToken() != JsonToken.END_ARRAY && parser.currentToken() != null) {
-                    parser.nextToken();
-                }
-                size++;
-            }
-            return size;
-        }
-    }
-
-    // transformers' LlamaTokenizer.__init__, or CodeLlamaTokenizer's
-    private static ObjectNode rebuilt(ObjectNode settings) {
-        boolean code = settings.path("tokenizer_class").asText().startsWith("Code");
-        boolean prefix = settings.path("add_prefix_space").asBoolean(true);
-        boolean legacy = !code && settings.path("legacy").asBoolean(false);
-        String scheme = legacy ? "always" : "first";
-        ObjectNode replaced = JsonNodeFactory.instance.objectNode();
-        replaced.putNull("normalizer");
-        replaced.putObject("pre_tokenizer")
-                .put("type", "Metaspace")
-                .put("replacement", SPACE)
-                .put("prepend_scheme", prefix ? scheme : "never")
-                .put("split", false);
-        ArrayNode decoders =
-                replaced.putObject("decoder").put("type", "Sequence").putArray("decoders");
-        ObjectNode space = decoders.addObject().put("type", "Replace");
-        space.putObject("pattern").put("String", SPACE);
-        space.put("content", " ");
-        decoders.addObject().put("type", "ByteFallback");
-        decoders.addObject().put("type", "Fuse");
-        if (prefix || code) {
-            decoders.addObject()
-                    .put("type", "Strip")
-                    .put("content", " ")
-                    .put("start", 1)
-                    .put("stop", 0);
-        }
-        return replaced;
     }
 
     private static byte[] write(Path file, ObjectNode replaced) throws IOException {

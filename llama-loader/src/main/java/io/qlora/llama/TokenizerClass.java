@@ -1,0 +1,63 @@
+package io.qlora.llama;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+
+/** What a tokenizer's class in transformers 5 makes of {@code tokenizer.json}. */
+enum TokenizerClass {
+    /** Uses it as it is. */
+    PLAIN,
+    /** {@code LlamaTokenizer}, which takes vocabulary, merges and template from it and makes the rest itself. */
+    LLAMA,
+    /** {@code CodeLlamaTokenizer}, the same with little differences. */
+    CODE_LLAMA;
+
+    private static final String SPACE = "\u2581"; // ▁
+
+    /** The class that {@code tokenizer_config.json} names; any other than the two is taken for a plain one. */
+    static TokenizerClass of(ObjectNode settings) {
+        return switch (settings.path("tokenizer_class").asText()) {
+            case "LlamaTokenizer", "LlamaTokenizerFast" -> LLAMA;
+            case "CodeLlamaTokenizer", "CodeLlamaTokenizerFast" -> CODE_LLAMA;
+            default -> PLAIN;
+        };
+    }
+
+    /** The fields of {@code tokenizer.json} that the class makes itself, as its {@code __init__} does. */
+    ObjectNode made(ObjectNode settings) {
+        ObjectNode made = JsonNodeFactory.instance.objectNode();
+        if (this == PLAIN) {
+            return made;
+        }
+        boolean prefix = settings.path("add_prefix_space").asBoolean(true);
+        boolean legacy = this == LLAMA && settings.path("legacy").asBoolean(false);
+        String scheme = legacy ? "always" : "first";
+        made.putNull("normalizer");
+        made.putObject("pre_tokenizer")
+                .put("type", "Metaspace")
+                .put("replacement", SPACE)
+                .put("prepend_scheme", prefix ? scheme : "never")
+                .put("split", false);
+        made.set("decoder", decoder(prefix || this == CODE_LLAMA));
+        return made;
+    }
+
+    private static ObjectNode decoder(boolean strip) {
+        ObjectNode decoder = JsonNodeFactory.instance.objectNode().put("type", "Sequence");
+        ArrayNode steps = decoder.putArray("decoders");
+        ObjectNode space = steps.addObject().put("type", "Replace");
+        space.putObject("pattern").put("String", SPACE);
+        space.put("content", " ");
+        steps.addObject().put("type", "ByteFallback");
+        steps.addObject().put("type", "Fuse");
+        if (strip) {
+            steps.addObject()
+                    .put("type", "Strip")
+                    .put("content", " ")
+                    .put("start", 1)
+                    .put("stop", 0);
+        }
+        return decoder;
+    }
+}
