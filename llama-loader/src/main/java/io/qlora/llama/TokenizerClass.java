@@ -1,5 +1,6 @@
 package io.qlora.llama;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -13,18 +14,25 @@ enum TokenizerClass {
     /** {@code CodeLlamaTokenizer}, the same with little differences. */
     CODE_LLAMA;
 
-    private static final String SPACE = "\u2581"; // ▁
+    /** What stands for a space in the pieces that the two know. */
+    static final String SPACE = "\u2581"; // ▁
 
-    /** The class that {@code tokenizer_config.json} names; any other than the two is taken for a plain one. */
-    static TokenizerClass of(ObjectNode settings) {
-        return switch (settings.path("tokenizer_class").asText()) {
+    private static final String NAME = "tokenizer_class";
+
+    /** The class that {@code tokenizer_config.json} names, or else {@code config.json}; any but the two is a plain one. */
+    static TokenizerClass of(ObjectNode settings, ObjectNode config) {
+        ObjectNode named = settings.hasNonNull(NAME) ? settings : config;
+        return switch (named.path(NAME).asText()) {
             case "LlamaTokenizer", "LlamaTokenizerFast" -> LLAMA;
             case "CodeLlamaTokenizer", "CodeLlamaTokenizerFast" -> CODE_LLAMA;
             default -> PLAIN;
         };
     }
 
-    /** The fields of {@code tokenizer.json} that the class makes itself, as its {@code __init__} does. */
+    /**
+     * The fields of {@code tokenizer.json} that the class makes itself, as its {@code __init__} does; of the model, those
+     * but vocabulary and merges.
+     */
     ObjectNode made(ObjectNode settings) {
         ObjectNode made = JsonNodeFactory.instance.objectNode();
         if (this == PLAIN) {
@@ -40,7 +48,21 @@ enum TokenizerClass {
                 .put("prepend_scheme", prefix ? scheme : "never")
                 .put("split", false);
         made.set("decoder", decoder(prefix || this == CODE_LLAMA));
+        made.putObject(TokenizerJson.MODEL)
+                .put("type", "BPE")
+                .putNull("dropout")
+                .put("unk_token", this == CODE_LLAMA ? unknown(settings) : null)
+                .putNull("continuing_subword_prefix")
+                .putNull("end_of_word_suffix")
+                .put("fuse_unk", true)
+                .put("byte_fallback", true)
+                .put("ignore_merges", false);
         return made;
+    }
+
+    private static String unknown(ObjectNode settings) {
+        JsonNode token = settings.path("unk_token");
+        return (token.isObject() ? token.path("content") : token).asText("<unk>");
     }
 
     private static ObjectNode decoder(boolean strip) {

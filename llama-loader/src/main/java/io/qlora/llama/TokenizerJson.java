@@ -26,14 +26,16 @@ import java.util.Map;
  * {@code tokenizer.json} as transformers 5 uses it, which is not always as it is written:
  *
  * <ul>
- *   <li>Where {@code tokenizer_config.json} names the class {@code LlamaTokenizer} or CodeLlama's, vocabulary, merges and
- *       template are the file's, the rest is the class's: the file of a Llama 2 puts ▁ before every stretch of text between
- *       two special tokens, the class before the first alone ({@code legacy} false) and never a second one before a space.
+ *   <li>Where {@code tokenizer_config.json}, or else {@code config.json}, names the class {@code LlamaTokenizer} or
+ *       CodeLlama's, vocabulary, merges and template are the file's, the rest is the class's: the file of a Llama 2 puts ▁
+ *       before every stretch of text between two special tokens, the class before the first alone ({@code legacy} false) and
+ *       never a second one before a space.
  *   <li>Tokens are added, or changed, as {@link AddedTokens} says.
  * </ul>
  *
- * What needs neither is passed on as it is. So is a file of bytes instead of ▁, whatever class is named: that class cannot
- * read it.
+ * What needs neither is passed on as it is. In two cases that is not what transformers 5 does, which makes anew what it
+ * should not and gets other ids than the model was trained with: under {@code LlamaTokenizer}, a file without ▁ in any piece,
+ * which the class cannot read; and a file under some other class, such as {@code GPT2Tokenizer}.
  */
 final class TokenizerJson {
 
@@ -82,11 +84,12 @@ final class TokenizerJson {
                             + " true: delete it");
         }
         ObjectNode map = optional(directory.resolve(MAP));
-        TokenizerClass named = TokenizerClass.of(settings);
+        TokenizerClass named = TokenizerClass.of(settings, optional(directory.resolve(ConfigReader.FILE)));
         try {
             TokenizerSurvey survey = TokenizerSurvey.of(
                     file, AddedTokens.of(List.of(), settings, map, true).contents());
-            TokenizerClass used = survey.bytes() ? named : TokenizerClass.PLAIN;
+            TokenizerClass used = survey.spaces() ? named : TokenizerClass.PLAIN;
+            survey.requireUsable(file, used);
             ArrayNode tokens = AddedTokens.of(survey.added(), settings, map, used != TokenizerClass.PLAIN)
                     .toJson(survey.pieces(), survey.size());
             ObjectNode replaced = used.made(settings);
@@ -120,7 +123,10 @@ final class TokenizerJson {
             while (parser.nextToken() == JsonToken.FIELD_NAME) {
                 String name = parser.currentName();
                 parser.nextToken();
-                if (replaced.has(name)) {
+                if (name.equals(MODEL) && replaced.has(MODEL)) {
+                    out.writeFieldName(name);
+                    copyModel(parser, replaced.get(MODEL), out);
+                } else if (replaced.has(name)) {
                     parser.skipChildren();
                 } else {
                     out.writeFieldName(name);
@@ -128,11 +134,32 @@ final class TokenizerJson {
                 }
             }
             for (Map.Entry<String, JsonNode> field : replaced.properties()) {
-                out.writePOJOField(field.getKey(), field.getValue());
+                if (!field.getKey().equals(MODEL)) {
+                    out.writePOJOField(field.getKey(), field.getValue());
+                }
             }
             out.writeEndObject();
         }
         return bytes.toByteArray();
+    }
+
+    // Field by field: the vocabulary is too large for a tree.
+    private static void copyModel(JsonParser parser, JsonNode replaced, JsonGenerator out) throws IOException {
+        out.writeStartObject();
+        for (Map.Entry<String, JsonNode> field : replaced.properties()) {
+            out.writePOJOField(field.getKey(), field.getValue());
+        }
+        while (parser.nextToken() == JsonToken.FIELD_NAME) {
+            String name = parser.currentName();
+            parser.nextToken();
+            if (replaced.has(name)) {
+                parser.skipChildren();
+            } else {
+                out.writeFieldName(name);
+                out.copyCurrentStructure(parser);
+            }
+        }
+        out.writeEndObject();
     }
 
     Path file() {

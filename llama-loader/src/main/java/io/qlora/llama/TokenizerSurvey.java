@@ -4,6 +4,8 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.qlora.engine.safetensors.MalformedFileException;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -17,12 +19,14 @@ import java.util.Set;
  * What has to be known of a {@code tokenizer.json} before it is written anew. Read as a stream, as
  * {@link TokenizerVocabulary} is.
  *
- * @param bytes whether the model falls back to bytes
+ * @param spaces whether any piece of the model has {@link TokenizerClass#SPACE} for a space
+ * @param settings the model's fields but vocabulary, merges and such
  * @param added the added tokens
  * @param pieces ids of those pieces of the model that are, or may be, added tokens
  * @param size how many pieces the model has
  */
-record TokenizerSurvey(boolean bytes, List<JsonNode> added, Map<String, Integer> pieces, int size) {
+record TokenizerSurvey(
+        boolean spaces, ObjectNode settings, List<JsonNode> added, Map<String, Integer> pieces, int size) {
 
     private static final JsonMapper MAPPER = new JsonMapper();
 
@@ -31,16 +35,37 @@ record TokenizerSurvey(boolean bytes, List<JsonNode> added, Map<String, Integer>
         try (JsonParser parser = MAPPER.createParser(file.toFile())) {
             Scan scan = new Scan(parser, wanted);
             scan.file();
-            return new TokenizerSurvey(scan.bytes, scan.added, scan.pieces, scan.size);
+            return new TokenizerSurvey(scan.spaces, scan.settings, scan.added, scan.pieces, scan.size);
+        }
+    }
+
+    /**
+     * Requires a model that the class can make.
+     *
+     * @throws MalformedFileException if it can make another only, or one whose ids are left to chance
+     */
+    void requireUsable(Path file, TokenizerClass used) throws MalformedFileException {
+        JsonNode dropout = settings.path("dropout");
+        if (used == TokenizerClass.PLAIN && dropout.asDouble() != 0) {
+            throw new MalformedFileException(
+                    file, "model.dropout should be null, since a text has other ids each time, found " + dropout);
+        }
+        String type = settings.path("type").asText("BPE");
+        if (used != TokenizerClass.PLAIN && !type.equals("BPE")) {
+            throw new MalformedFileException(
+                    file,
+                    "model.type should be BPE, as LlamaTokenizer's class has it, found " + type
+                            + ": name PreTrainedTokenizerFast as tokenizer_class, if it was trained with that");
         }
     }
 
     private static final class Scan {
         private final JsonParser parser;
         private final Set<String> names;
+        private final ObjectNode settings = MAPPER.createObjectNode();
         private final List<JsonNode> added = new ArrayList<>();
         private final Map<String, Integer> pieces = new HashMap<>();
-        private boolean bytes;
+        private boolean spaces;
         private int size;
 
         Scan(JsonParser parser, Set<String> wanted) {
@@ -70,9 +95,10 @@ record TokenizerSurvey(boolean bytes, List<JsonNode> added, Map<String, Integer>
             while (parser.nextToken() == JsonToken.FIELD_NAME) {
                 String field = parser.currentName();
                 JsonToken value = parser.nextToken();
-                bytes |= field.equals("byte_fallback") && value == JsonToken.VALUE_TRUE;
                 if (field.equals("vocab") && value.isStructStart()) {
                     vocabulary(value == JsonToken.START_ARRAY);
+                } else if (value.isScalarValue()) {
+                    settings.set(field, MAPPER.<JsonNode>readTree(parser));
                 } else {
                     parser.skipChildren();
                 }
@@ -87,6 +113,7 @@ record TokenizerSurvey(boolean bytes, List<JsonNode> added, Map<String, Integer>
                 String piece = list ? parser.nextTextValue() : parser.currentName();
                 parser.nextToken();
                 int id = list ? size : parser.getValueAsInt();
+                spaces |= piece != null && piece.contains(TokenizerClass.SPACE);
                 if (piece != null && names.contains(piece)) {
                     pieces.put(piece, id);
                 }

@@ -19,7 +19,6 @@ import java.util.OptionalInt;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class LlamaTokenizerTest extends TokenizerFiles {
@@ -184,57 +183,6 @@ class LlamaTokenizerTest extends TokenizerFiles {
                 },
                 "{}");
         assertRefused(directory, "tokenizer.json", "at most one token before a text, found 2");
-    }
-
-    /** A little SentencePiece tokenizer, as a Llama 2 has it; expected ids are those of transformers 5.18. */
-    private static final String PIECES = """
-            {"version": "1.0", "truncation": null, "padding": null,
-             "added_tokens": [
-               {"id": 1, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true},
-               {"id": 2, "content": "</s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
-             "normalizer": {"type": "Sequence", "normalizers": [
-               {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
-             "pre_tokenizer": null,
-             "post_processor": {"type": "TemplateProcessing",
-               "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
-               "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-               "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}},
-             "decoder": {"type": "Sequence", "decoders": [
-               {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
-               {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
-             "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
-               "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
-               "vocab": {"<unk>": 0, "<s>": 1, "</s>": 2, "▁": 3, "▁▁": 4, "h": 5, "i": 6, "hi": 7, "▁hi": 8},
-               "merges": [["▁", "▁"], ["h", "i"], ["▁", "hi"]]}}
-            """;
-
-    @ParameterizedTest
-    @CsvSource(
-            delimiter = '|',
-            quoteCharacter = '\0',
-            value = {
-                "'tokenizer_class': 'LlamaTokenizer', 'legacy': false  | 8 | 8   | 8,2,7   | 4,7",
-                "'tokenizer_class': 'LlamaTokenizerFast'               | 8 | 8   | 8,2,7   | 4,7",
-                "'tokenizer_class': 'LlamaTokenizer', 'legacy': null   | 8 | 8   | 8,2,7   | 4,7",
-                "'tokenizer_class': 'LlamaTokenizer', 'legacy': true   | 8 | 8   | 8,2,8   | 4,7",
-                "'tokenizer_class': 'LlamaTokenizer', 'add_prefix_space': false | 7 | 8 | 7,2,7 | 4,7",
-                "'tokenizer_class': 'CodeLlamaTokenizer', 'legacy': true | 8 | 8 | 8,2,7   | 4,7",
-                "'tokenizer_class': 'PreTrainedTokenizerFast'          | 8 | 4,7 | 8,2,8   | 4,8",
-                "'legacy': false                                       | 8 | 4,7 | 8,2,8   | 4,8",
-            })
-    void theClassOfALlama2DecidesWhatIsPutBeforeWords(
-            String settings, String word, String spaced, String ended, String twice) throws IOException {
-        Path directory = with(Map.of("tokenizer_config.json", "{" + settings + "}"));
-        Files.writeString(directory.resolve("tokenizer.json"), PIECES);
-        try (LlamaTokenizer tokenizer = load(directory)) {
-            assertEquals(OptionalInt.of(1), tokenizer.bosId());
-            assertEquals(word, ids(tokenizer, "hi"));
-            assertEquals(spaced, ids(tokenizer, " hi"));
-            assertEquals(ended, ids(tokenizer, "hi</s>hi"));
-            assertEquals(twice, ids(tokenizer, "  hi"));
-            assertEquals("", ids(tokenizer, ""));
-            assertEquals(settings.contains("add_prefix_space") ? " hi" : "hi", tokenizer.decode(8));
-        }
     }
 
     @Test
