@@ -39,9 +39,9 @@ final class SpecialTokens {
     }
 
     private static Optional<Named> named(Path directory, String name) throws IOException {
-        Path map = directory.resolve(TokenizerJson.MAP);
-        Path config = directory.resolve(TokenizerJson.CONFIG);
-        boolean alone = Files.exists(config) && JsonFiles.readObject(config).has(TokenizerJson.DECODER);
+        Path map = directory.resolve(TokenizerSettings.MAP);
+        Path config = directory.resolve(TokenizerSettings.CONFIG);
+        boolean alone = Files.exists(config) && JsonFiles.readObject(config).has(TokenizerSettings.DECODER);
         for (Path file : alone ? List.of(config) : List.of(map, config)) {
             JsonNode object = Files.exists(file) ? JsonFiles.readObject(file) : null;
             if (object == null || !object.has(name)) {

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.Map;
 
 /** What a tokenizer's class in transformers 5 makes of {@code tokenizer.json}. */
 enum TokenizerClass {
@@ -27,6 +28,11 @@ enum TokenizerClass {
             case "CodeLlamaTokenizer", "CodeLlamaTokenizerFast" -> CODE_LLAMA;
             default -> PLAIN;
         };
+    }
+
+    /** The special tokens that the class has unless it is told otherwise, by name. */
+    Map<String, String> tokens() {
+        return this == PLAIN ? Map.of() : Map.of("bos_token", "<s>", "eos_token", "</s>", "unk_token", "<unk>");
     }
 
     /**

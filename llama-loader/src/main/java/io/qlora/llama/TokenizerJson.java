@@ -8,10 +8,7 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import io.qlora.engine.safetensors.JsonFiles;
-import io.qlora.engine.safetensors.MalformedFileException;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -38,14 +35,6 @@ import java.util.Map;
  * which the class cannot read; and a file under some other class, such as {@code GPT2Tokenizer}.
  */
 final class TokenizerJson {
-
-    static final String CONFIG = "tokenizer_config.json";
-
-    /** The field of {@link #CONFIG} that has the added tokens by id; transformers 4.34 brought it. */
-    static final String DECODER = "added_tokens_decoder";
-
-    /** Special tokens by name; transformers 4 wrote it. */
-    static final String MAP = "special_tokens_map.json";
 
     /** SentencePiece's own file, which Llama 2 has beside. */
     private static final String PIECES = "tokenizer.model";
@@ -76,23 +65,15 @@ final class TokenizerJson {
         if (!Files.isRegularFile(file)) {
             return asIs(file);
         }
-        ObjectNode settings = optional(directory.resolve(CONFIG));
-        if (settings.path("split_special_tokens").asBoolean()) {
-            throw new MalformedFileException(
-                    directory.resolve(CONFIG),
-                    "split_special_tokens should be false, since a special token that is in a text is one id here, found"
-                            + " true: delete it");
-        }
-        ObjectNode map = optional(directory.resolve(MAP));
-        TokenizerClass named = TokenizerClass.of(settings, optional(directory.resolve(ConfigReader.FILE)));
+        TokenizerSettings settings = TokenizerSettings.read(directory);
+        TokenizerClass named = settings.named();
         try {
             TokenizerSurvey survey = TokenizerSurvey.of(
-                    file, AddedTokens.of(List.of(), settings, map, true).contents());
+                    file, AddedTokens.of(List.of(), settings, named).contents());
             TokenizerClass used = survey.spaces() ? named : TokenizerClass.PLAIN;
             survey.requireUsable(file, used);
-            ArrayNode tokens = AddedTokens.of(survey.added(), settings, map, used != TokenizerClass.PLAIN)
-                    .toJson(survey.pieces(), survey.size());
-            ObjectNode replaced = used.made(settings);
+            ArrayNode tokens = AddedTokens.of(survey.added(), settings, used).toJson(survey.pieces(), survey.size());
+            ObjectNode replaced = used.made(settings.config());
             if (!tokens.equals(MAPPER.createArrayNode().addAll(survey.added()))) {
                 replaced.set(ADDED, tokens);
             }
@@ -108,10 +89,6 @@ final class TokenizerJson {
                         + " alone: have transformers make it, with AutoTokenizer.from_pretrained(\"" + directory
                         + "\").save_pretrained(\"" + directory + "\")"
                 : "no such file: get it from where the model is from";
-    }
-
-    private static ObjectNode optional(Path file) throws IOException {
-        return Files.exists(file) ? JsonFiles.readObject(file) : JsonNodeFactory.instance.objectNode();
     }
 
     private static byte[] write(Path file, ObjectNode replaced) throws IOException {

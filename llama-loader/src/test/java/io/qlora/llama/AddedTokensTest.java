@@ -33,7 +33,7 @@ class AddedTokensTest extends TokenizerFiles {
                 directory, "tokenizer_config.json", "<|im_end|> should have an id below vocab_size, 384, found 384");
     }
 
-    // Ids and texts are those of transformers 5.18, here and in the next two.
+    // Ids and texts are those of transformers 5.18, here and in those below.
     @ParameterizedTest
     @ValueSource(
             strings = {
@@ -58,6 +58,68 @@ class AddedTokensTest extends TokenizerFiles {
         try (LlamaTokenizer tokenizer = loadWith(385, directory)) {
             assertEquals(ids(tokenizer, "a") + ",384", ids(tokenizer, "a   <pad>"));
         }
+    }
+
+    @Test
+    void namesOfTheMapCountInEveryForm() throws IOException {
+        Map<String, String> files = Map.of(
+                "tokenizer_config.json",
+                "{'image_token': '<old>'}",
+                "special_tokens_map.json",
+                "{'image_token': '<img>', 'extra_special_tokens': {'tool_token': '<tool>'}}");
+        try (LlamaTokenizer tokenizer = loadWith(387, with(files))) {
+            assertEquals("384,385", ids(tokenizer, "<img><tool>"));
+            assertEquals("", tokenizer.decode(384, 385));
+        }
+    }
+
+    @Test
+    void additionalTokensOfTheMapCountWhereTheConfigHasNone() throws IOException {
+        String map = "{'additional_special_tokens': ['<map>']}";
+        for (String name : new String[] {"additional_special_tokens", "extra_special_tokens"}) {
+            Map<String, String> both =
+                    Map.of("tokenizer_config.json", "{'" + name + "': ['<tool>']}", "special_tokens_map.json", map);
+            try (LlamaTokenizer tokenizer = loadWith(386, with(both))) {
+                assertEquals("384," + without("<map>"), ids(tokenizer, "<tool><map>"));
+            }
+        }
+        try (LlamaTokenizer tokenizer = loadWith(385, with(Map.of("special_tokens_map.json", map)))) {
+            assertEquals("384", ids(tokenizer, "<map>"));
+        }
+    }
+
+    private String without(String text) throws IOException {
+        try (LlamaTokenizer tokenizer = load(with(Map.of()))) {
+            return ids(tokenizer, text);
+        }
+    }
+
+    @Test
+    void anExtraTokenWithFlagsIsSpecialIfItSaysSo() throws IOException {
+        String flags = "'__type': 'AddedToken', 'lstrip': false, 'rstrip': false, 'normalized': false";
+        String config = "{'additional_special_tokens': [{'content': '<tool>', " + flags + "},"
+                + " {'content': '<call>', 'special': true, " + flags + "}, '<end>']}";
+        try (LlamaTokenizer tokenizer = loadWith(387, with(Map.of("tokenizer_config.json", config)))) {
+            assertEquals("384,385,386", ids(tokenizer, "<tool><call><end>"));
+            assertEquals("<tool>", tokenizer.decode(384, 385, 386));
+        }
+    }
+
+    @Test
+    void addedTokensInAFileOfTheirOwnAreAddedByIdAndSpecialIfNamed() throws IOException {
+        String added = "{'<a>': 385, '<pad>': 384, '" + END + "': 1}";
+        Map<String, String> files =
+                Map.of("added_tokens.json", added, "tokenizer_config.json", "{'pad_token': '<pad>'}");
+        try (LlamaTokenizer tokenizer = loadWith(386, with(files))) {
+            assertEquals("384,385,1", ids(tokenizer, "<pad><a>" + END));
+            assertEquals("<a>", tokenizer.decode(384, 385, 1));
+        }
+        Map<String, String> newer =
+                Map.of("added_tokens.json", added, "tokenizer_config.json", "{'added_tokens_decoder': {}}");
+        try (LlamaTokenizer tokenizer = loadWith(386, with(newer))) {
+            assertEquals(without("<a>"), ids(tokenizer, "<a>"));
+        }
+        assertRefused(with(Map.of("added_tokens.json", "{'<a>': '7'}")), "added_tokens.json", "expected ids", "\"7\"");
     }
 
     @Test
