@@ -30,18 +30,18 @@ final class AddedTokens {
      * Puts them together.
      *
      * @param file those of tokenizer.json
+     * @param names those that are named
      * @param used the class; one that makes the tokenizer anew has names of its own, and tokens by id, of the file's those
      *     alone that {@code added_tokens_decoder} has, if there is one
      */
-    static AddedTokens of(List<JsonNode> file, TokenizerSettings settings, TokenizerClass used) {
-        NamedTokens names = NamedTokens.of(settings, used);
+    static AddedTokens of(List<JsonNode> file, TokenizerSettings settings, NamedTokens names, TokenizerClass used) {
+        Map<String, JsonNode> named = names.named();
         AddedTokens added = new AddedTokens();
         if (used == TokenizerClass.PLAIN) {
             file.forEach(token -> added.put(token, false));
         }
-        byId(file, settings, names)
-                .forEach(token -> added.put(token, names.named().containsKey(content(token))));
-        names.named().values().forEach(token -> added.putIfAbsent(token, true));
+        byId(file, settings, names).forEach(token -> added.put(token, named.containsKey(content(token))));
+        named.values().forEach(token -> added.putIfAbsent(token, true));
         names.extra().forEach(token -> added.putIfAbsent(token, token.isTextual()));
         return added;
     }
@@ -100,6 +100,11 @@ final class AddedTokens {
 
     Set<String> contents() {
         return tokens.keySet();
+    }
+
+    /** The id of a token, as {@link #toJson} gave it; -1 if it is none of these. */
+    int id(String content) {
+        return tokens.containsKey(content) ? tokens.get(content).path("id").asInt() : -1;
     }
 
     /**

@@ -52,7 +52,7 @@ public final class LlamaTokenizer implements AutoCloseable {
     public static LlamaTokenizer load(Path directory, LlamaConfig config) throws IOException {
         FileErrors.requireDirectory(directory);
         TokenizerJson json = TokenizerJson.read(directory);
-        SpecialTokens special = SpecialTokens.read(directory, config);
+        SpecialTokens special = SpecialTokens.read(directory, json, config);
         TokenizerVocabulary vocabulary = TokenizerVocabulary.read(json, special.tokens());
         if (vocabulary.size() > config.vocabSize()) {
             throw new MalformedFileException(
@@ -65,7 +65,8 @@ public final class LlamaTokenizer implements AutoCloseable {
         Set<Integer> stops = special.stopIds(eos);
         HuggingFaceTokenizer tokenizer = open(json);
         try {
-            return new LlamaTokenizer(tokenizer, config.vocabSize(), before(tokenizer, json.file()), eos, stops);
+            return new LlamaTokenizer(
+                    tokenizer, config.vocabSize(), before(tokenizer, vocabulary, json.file()), eos, stops);
         } catch (IOException | RuntimeException e) {
             tokenizer.close();
             throw e;
@@ -73,8 +74,9 @@ public final class LlamaTokenizer implements AutoCloseable {
     }
 
     // As in transformers 5: what the template has, whatever bos_token and add_bos_token say.
-    private static OptionalInt before(HuggingFaceTokenizer tokenizer, Path file) throws MalformedFileException {
-        String text = "a";
+    private static OptionalInt before(HuggingFaceTokenizer tokenizer, TokenizerVocabulary vocabulary, Path file)
+            throws MalformedFileException {
+        String text = "a" + vocabulary.largest(); // a letter that is not in the vocabulary may have no id
         long[] words = tokenizer.encode(text, false, false).getIds();
         long[] whole = tokenizer.encode(text, true, false).getIds();
         int first = 0;

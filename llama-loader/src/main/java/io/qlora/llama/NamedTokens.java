@@ -15,11 +15,11 @@ import java.util.Set;
  * The special tokens that {@code tokenizer_config.json} names, with what {@code special_tokens_map.json} says instead and
  * in addition, as transformers 5 puts the two together.
  *
- * @param named those with a name, by content
+ * @param byName those with a name
  * @param extra those without
  * @param spoken contents of those that {@code added_tokens.json} is held against
  */
-record NamedTokens(Map<String, JsonNode> named, List<JsonNode> extra, Set<String> spoken) {
+record NamedTokens(Map<String, JsonNode> byName, List<JsonNode> extra, Set<String> spoken) {
 
     private static final List<String> NAMES =
             List.of("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token");
@@ -45,7 +45,9 @@ record NamedTokens(Map<String, JsonNode> named, List<JsonNode> extra, Set<String
         Set<String> spoken = new HashSet<>();
         NAMES.forEach(name -> spoken.add(spoken(all.path(name))));
         all.path(EXTRA).forEach(token -> spoken.add(spoken(token)));
-        return new NamedTokens(named(all, others, used), extra(all), spoken);
+        Map<String, JsonNode> byName = byName(all, used);
+        byName.putAll(others);
+        return new NamedTokens(byName, extra(all), spoken);
     }
 
     private static boolean isOther(String field) {
@@ -79,7 +81,7 @@ record NamedTokens(Map<String, JsonNode> named, List<JsonNode> extra, Set<String
         return token.isTextual() || token.path(AddedTokens.SPECIAL).asBoolean() ? AddedTokens.content(token) : "";
     }
 
-    private static Map<String, JsonNode> named(ObjectNode all, Map<String, JsonNode> others, TokenizerClass used) {
+    private static Map<String, JsonNode> byName(ObjectNode all, TokenizerClass used) {
         Map<String, JsonNode> byName = new LinkedHashMap<>();
         NAMES.forEach(name -> byName.put(name, all.path(name)));
         used.tokens().forEach((name, token) -> {
@@ -87,20 +89,42 @@ record NamedTokens(Map<String, JsonNode> named, List<JsonNode> extra, Set<String
                 byName.put(name, JsonNodeFactory.instance.textNode(token));
             }
         });
+        infill(all, used, byName);
         for (Map.Entry<String, JsonNode> field : all.properties()) {
             if (isOther(field.getKey())) {
                 byName.put(field.getKey(), field.getValue());
             }
         }
-        byName.putAll(others);
-        Map<String, JsonNode> named = new LinkedHashMap<>();
-        byName.values().forEach(token -> named.put(AddedTokens.content(token), token));
-        return named;
+        return byName;
+    }
+
+    /** CodeLlama's own, which are additional tokens, too: a name that is given another token loses none. */
+    private static void infill(ObjectNode all, TokenizerClass used, Map<String, JsonNode> byName) {
+        ArrayNode additional = JsonNodeFactory.instance.arrayNode();
+        all.path(ADDITIONAL).forEach(additional::add);
+        used.infill().forEach((name, token) -> {
+            JsonNode value = all.has(name) ? all.get(name) : JsonNodeFactory.instance.textNode(token);
+            byName.put(name, value);
+            additional.add(value);
+        });
+        all.set(ADDITIONAL, additional);
     }
 
     private static List<JsonNode> extra(ObjectNode all) {
         List<JsonNode> extra = new ArrayList<>();
         all.path(all.has(EXTRA) ? EXTRA : ADDITIONAL).forEach(extra::add);
         return extra;
+    }
+
+    /** Those with a name, by content. */
+    Map<String, JsonNode> named() {
+        Map<String, JsonNode> named = new LinkedHashMap<>();
+        byName.values().forEach(token -> named.put(AddedTokens.content(token), token));
+        return named;
+    }
+
+    /** What begins a document in the class's own template; empty where nothing does. */
+    String bos() {
+        return AddedTokens.content(byName.get("bos_token"));
     }
 }

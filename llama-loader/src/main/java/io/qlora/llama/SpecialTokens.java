@@ -16,10 +16,13 @@ import java.util.TreeSet;
 /**
  * The token that ends a document, and those at which generation stops. As in transformers 5, the tokenizer's own files come
  * first: {@code special_tokens_map.json}, which older versions wrote, then {@code tokenizer_config.json}, which is asked
- * alone if it has {@code added_tokens_decoder}. Where they do not speak of it, {@code config.json} does. (What begins a
+ * alone if it has {@code added_tokens_decoder}. Where they do not speak of it, the class that makes the tokenizer anew does,
+ * and then {@code config.json}. (What begins a
  * document is the template's in {@code tokenizer.json} to say.)
  */
 final class SpecialTokens {
+
+    private static final String EOS = "eos_token";
 
     /** What a tokenizer's file says about one of them: a token, or that there is none. */
     private record Named(Path file, Optional<String> token) {}
@@ -34,8 +37,12 @@ final class SpecialTokens {
         this.eos = eos;
     }
 
-    static SpecialTokens read(Path directory, LlamaConfig config) throws IOException {
-        return new SpecialTokens(config, directory, named(directory, "eos_token"));
+    static SpecialTokens read(Path directory, TokenizerJson json, LlamaConfig config) throws IOException {
+        Optional<Named> eos = named(directory, EOS);
+        return new SpecialTokens(
+                config,
+                directory,
+                eos.isPresent() ? eos : json.unsaid(EOS).map(token -> new Named(json.file(), Optional.of(token))));
     }
 
     private static Optional<Named> named(Path directory, String name) throws IOException {

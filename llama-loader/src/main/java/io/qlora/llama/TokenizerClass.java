@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.LinkedHashMap;
 import java.util.Map;
 
 /** What a tokenizer's class in transformers 5 makes of {@code tokenizer.json}. */
@@ -33,6 +34,43 @@ enum TokenizerClass {
     /** The special tokens that the class has unless it is told otherwise, by name. */
     Map<String, String> tokens() {
         return this == PLAIN ? Map.of() : Map.of("bos_token", "<s>", "eos_token", "</s>", "unk_token", "<unk>");
+    }
+
+    /** The class's own special tokens, by name and in order. */
+    Map<String, String> infill() {
+        Map<String, String> tokens = new LinkedHashMap<>();
+        if (this == CODE_LLAMA) {
+            tokens.put("prefix_token", SPACE + "<PRE>");
+            tokens.put("middle_token", SPACE + "<MID>");
+            tokens.put("suffix_token", SPACE + "<SUF>");
+            tokens.put("eot_token", SPACE + "<EOT>");
+            tokens.put("fill_token", "<FILL_ME>");
+        }
+        return tokens;
+    }
+
+    /** The template of CodeLlama's class, as {@code post_processor}: BOS, if there is one, and the text. */
+    static ObjectNode template(String bos, int id) {
+        ObjectNode template = JsonNodeFactory.instance.objectNode().put("type", "TemplateProcessing");
+        ObjectNode tokens = template.putObject("special_tokens");
+        for (String field : new String[] {"single", "pair"}) {
+            ArrayNode pieces = template.putArray(field);
+            if (!bos.isEmpty()) {
+                pieces.addObject().putObject("SpecialToken").put("id", bos).put("type_id", 0);
+            }
+            pieces.addObject().putObject("Sequence").put("id", "A").put("type_id", 0);
+        }
+        template.withArray("pair")
+                .addObject()
+                .putObject("Sequence")
+                .put("id", "B")
+                .put("type_id", 1);
+        if (!bos.isEmpty()) {
+            ObjectNode token = tokens.putObject(bos).put("id", bos);
+            token.putArray("ids").add(id);
+            token.putArray("tokens").add(bos);
+        }
+        return template;
     }
 
     /**

@@ -16,8 +16,10 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * {@code tokenizer.json} as transformers 5 uses it, which is not always as it is written:
@@ -41,19 +43,22 @@ final class TokenizerJson {
 
     private static final JsonMapper MAPPER = new JsonMapper();
     static final String ADDED = "added_tokens";
+    static final String TEMPLATE = "post_processor";
     static final String MODEL = "model";
 
     private final Path file;
     private final byte[] rewritten; // null where the file is used as it is
+    private final Map<String, String> unsaid; // the class's tokens that the vocabulary has, by name
 
-    private TokenizerJson(Path file, byte[] rewritten) {
+    private TokenizerJson(Path file, byte[] rewritten, Map<String, String> unsaid) {
         this.file = file;
         this.rewritten = rewritten;
+        this.unsaid = unsaid;
     }
 
     /** The file as it is. */
     static TokenizerJson asIs(Path file) {
-        return new TokenizerJson(file, null);
+        return new TokenizerJson(file, null, Map.of());
     }
 
     /** The file of a directory, as its other files have it used. */
@@ -69,15 +74,24 @@ final class TokenizerJson {
         TokenizerClass named = settings.named();
         try {
             TokenizerSurvey survey = TokenizerSurvey.of(
-                    file, AddedTokens.of(List.of(), settings, named).contents());
+                    file,
+                    AddedTokens.of(List.of(), settings, NamedTokens.of(settings, named), named)
+                            .contents());
             TokenizerClass used = survey.spaces() ? named : TokenizerClass.PLAIN;
             survey.requireUsable(file, used);
-            ArrayNode tokens = AddedTokens.of(survey.added(), settings, used).toJson(survey.pieces(), survey.size());
+            NamedTokens names = NamedTokens.of(settings, used);
+            AddedTokens added = AddedTokens.of(survey.added(), settings, names, used);
+            ArrayNode tokens = added.toJson(survey.pieces(), survey.size());
             ObjectNode replaced = used.made(settings.config());
+            if (used == TokenizerClass.CODE_LLAMA) {
+                replaced.set(TEMPLATE, TokenizerClass.template(names.bos(), added.id(names.bos())));
+            }
             if (!tokens.equals(MAPPER.createArrayNode().addAll(survey.added()))) {
                 replaced.set(ADDED, tokens);
             }
-            return replaced.isEmpty() ? asIs(file) : new TokenizerJson(file, write(file, replaced));
+            Map<String, String> unsaid = new HashMap<>(used.tokens());
+            unsaid.values().retainAll(survey.pieces().keySet());
+            return replaced.isEmpty() ? asIs(file) : new TokenizerJson(file, write(file, replaced), unsaid);
         } catch (JsonProcessingException e) {
             return asIs(file); // whoever reads it next says where it is broken
         }
@@ -141,6 +155,11 @@ final class TokenizerJson {
 
     Path file() {
         return file;
+    }
+
+    /** A special token that is meant where no file names one, as {@code eos_token}. */
+    Optional<String> unsaid(String name) {
+        return Optional.ofNullable(unsaid.get(name));
     }
 
     /** What is to be read. */

@@ -62,14 +62,15 @@ class AddedTokensTest extends TokenizerFiles {
 
     @Test
     void namesOfTheMapCountInEveryForm() throws IOException {
-        Map<String, String> files = Map.of(
-                "tokenizer_config.json",
-                "{'image_token': '<old>'}",
-                "special_tokens_map.json",
-                "{'image_token': '<img>', 'extra_special_tokens': {'tool_token': '<tool>'}}");
-        try (LlamaTokenizer tokenizer = loadWith(387, with(files))) {
+        String map = "{'image_token': '<img>', 'extra_special_tokens': {'tool_token': '<tool>'}}";
+        try (LlamaTokenizer tokenizer = loadWith(386, with(Map.of("special_tokens_map.json", map)))) {
             assertEquals("384,385", ids(tokenizer, "<img><tool>"));
             assertEquals("", tokenizer.decode(384, 385));
+        }
+        Map<String, String> both =
+                Map.of("special_tokens_map.json", map, "tokenizer_config.json", "{'image_token': '<other>'}");
+        try (LlamaTokenizer tokenizer = loadWith(386, with(both))) {
+            assertEquals("384", ids(tokenizer, "<other>"));
         }
     }
 

@@ -138,6 +138,66 @@ class TokenizerClassTest extends TokenizerFiles {
         load(pieces(unigram, FAST)).close();
     }
 
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            quoteCharacter = '\0',
+            value = {
+                "                                                          | 9   | 10 | 3,0 | 13",
+                "'prefix_token': '<P>'                                     | 14  | 10 | 9   | 13",
+                "'prefix_token': '<P>', 'extra_special_tokens': ['<X>']    | 3,0 | 10 | 9   | 13",
+                "'prefix_token': null                                      | 3,0 | 9  | 3,0 | 12",
+            })
+    void codeLlamasClassHasTokensOfItsOwn(String settings, String prefix, String middle, String other, String fill)
+            throws IOException {
+        String config = CODE_LLAMA.replace("}", settings == null ? "}" : "," + settings + "}");
+        Path directory = pieces(Map.of("tokenizer_config.json", config));
+        try (LlamaTokenizer tokenizer = loadWith(15, directory)) {
+            assertEquals(prefix, ids(tokenizer, "▁<PRE>"));
+            assertEquals(middle, ids(tokenizer, "▁<MID>"));
+            assertEquals(other, ids(tokenizer, "<P>"));
+            assertEquals(fill, ids(tokenizer, "<FILL_ME>"));
+            assertEquals("hi", tokenizer.decode(9, 10, 8));
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"<s>, 1", "<B>, 9", ","})
+    void codeLlamasClassPutsBosBeforeATextWhateverTheFilesTemplateSays(String bos, Integer id) throws IOException {
+        String token = bos == null ? "null" : "'" + bos + "'";
+        String config = CODE_LLAMA.replace("}", ", 'bos_token': " + token + "}");
+        Path directory = pieces(Map.of("tokenizer_config.json", config));
+        Files.writeString(directory.resolve("tokenizer.json"), PIECES.replace("\"ids\": [1]", "\"ids\": [2]"));
+        try (LlamaTokenizer tokenizer = loadWith(15, directory)) {
+            assertEquals(id == null ? OptionalInt.empty() : OptionalInt.of(id), tokenizer.bosId());
+        }
+    }
+
+    @Test
+    void theClassesEosEndsADocumentWhereNoFileNamesOne() throws IOException {
+        try (LlamaTokenizer tokenizer = load(pieces(Map.of("tokenizer_config.json", LLAMA)))) {
+            assertEquals(OptionalInt.of(2), tokenizer.eosId());
+        }
+        String none = LLAMA.replace("}", ", 'eos_token': null}");
+        try (LlamaTokenizer tokenizer = load(pieces(Map.of("tokenizer_config.json", none)))) {
+            assertEquals(OptionalInt.empty(), tokenizer.eosId());
+        }
+        try (LlamaTokenizer tokenizer = load(pieces(Map.of("tokenizer_config.json", FAST)))) {
+            assertEquals(OptionalInt.of(6), tokenizer.eosId());
+        }
+    }
+
+    @Test
+    void theClassAddsTheFilesTokensById() throws IOException {
+        String added = "\"added_tokens\": [{\"id\": 10, \"content\": \"<k>\", \"special\": true},"
+                + " {\"id\": 9, \"content\": \"<j>\", \"special\": true},";
+        Path directory = pieces(Map.of("tokenizer_config.json", LLAMA));
+        Files.writeString(directory.resolve("tokenizer.json"), PIECES.replace("\"added_tokens\": [", added));
+        try (LlamaTokenizer tokenizer = load(directory)) {
+            assertEquals("10,9", ids(tokenizer, "<k><j>"));
+        }
+    }
+
     private static ObjectNode object(String json) {
         try {
             return (ObjectNode) new JsonMapper().readTree(json.replace('\'', '"'));
