@@ -4,11 +4,14 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.qlora.engine.safetensors.MalformedFileException;
+import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.regex.Pattern;
 
 /**
  * The tokens that are added to a vocabulary, as transformers 5 has them: those of {@code tokenizer.json}; those of
@@ -21,6 +24,8 @@ final class AddedTokens {
     static final String SPECIAL = "special";
 
     private static final String CONTENT = "content";
+    private static final String NORMALIZED = "normalized";
+    private static final Pattern BLANK = Pattern.compile("\\s+", Pattern.UNICODE_CHARACTER_CLASS);
 
     private final Map<String, ObjectNode> tokens = new LinkedHashMap<>(); // by content
 
@@ -94,12 +99,34 @@ final class AddedTokens {
         for (String flag : new String[] {"single_word", "lstrip", "rstrip"}) {
             whole.put(flag, token.path(flag).asBoolean());
         }
-        whole.put("normalized", token.path("normalized").asBoolean(!written));
+        whole.put(NORMALIZED, token.path(NORMALIZED).asBoolean(!written));
         tokens.put(content, whole.put(SPECIAL, special || written || before));
     }
 
     Set<String> contents() {
         return tokens.keySet();
+    }
+
+    /**
+     * Requires tokens that a text can be divided by, for the library ends the program otherwise.
+     *
+     * @throws MalformedFileException if one takes the white space behind it, and another is nothing else
+     */
+    void requireApart(Path file) throws MalformedFileException {
+        for (ObjectNode blank : tokens.values()) {
+            if (!blank.path("lstrip").asBoolean()
+                    || !BLANK.matcher(content(blank)).matches()) {
+                continue;
+            }
+            for (ObjectNode token : tokens.values()) {
+                if (token.path("rstrip").asBoolean() && token.path(NORMALIZED).equals(blank.path(NORMALIZED))) {
+                    throw new MalformedFileException(
+                            file,
+                            "an added token that is white space should have no lstrip where another has rstrip, found "
+                                    + blank.path(CONTENT) + " and " + token.path(CONTENT));
+                }
+            }
+        }
     }
 
     /** The id of a token, as {@link #toJson} gave it; -1 if it is none of these. */

@@ -81,6 +81,7 @@ final class TokenizerJson {
             survey.requireUsable(file, used);
             NamedTokens names = NamedTokens.of(settings, used);
             AddedTokens added = AddedTokens.of(survey.added(), settings, names, used);
+            added.requireApart(file);
             ArrayNode tokens = added.toJson(survey.pieces(), survey.size());
             ObjectNode replaced = used.made(settings.config());
             if (used == TokenizerClass.CODE_LLAMA) {

@@ -21,12 +21,18 @@ import java.util.Set;
  *
  * @param spaces whether any piece of the model has {@link TokenizerClass#SPACE} for a space
  * @param settings the model's fields but vocabulary, merges and such
+ * @param template the post_processor
  * @param added the added tokens
  * @param pieces ids of those pieces of the model that are, or may be, added tokens
  * @param size how many pieces the model has
  */
 record TokenizerSurvey(
-        boolean spaces, ObjectNode settings, List<JsonNode> added, Map<String, Integer> pieces, int size) {
+        boolean spaces,
+        ObjectNode settings,
+        JsonNode template,
+        List<JsonNode> added,
+        Map<String, Integer> pieces,
+        int size) {
 
     private static final JsonMapper MAPPER = new JsonMapper();
 
@@ -35,14 +41,15 @@ record TokenizerSurvey(
         try (JsonParser parser = MAPPER.createParser(file.toFile())) {
             Scan scan = new Scan(parser, wanted);
             scan.file();
-            return new TokenizerSurvey(scan.spaces, scan.settings, scan.added, scan.pieces, scan.size);
+            return new TokenizerSurvey(scan.spaces, scan.settings, scan.template, scan.added, scan.pieces, scan.size);
         }
     }
 
     /**
-     * Requires a model that the class can make.
+     * Requires what can be used as the class has it.
      *
-     * @throws MalformedFileException if it can make another only, or one whose ids are left to chance
+     * @throws MalformedFileException if the model's ids are left to chance, or it is none that the class can make, or the
+     *     template names a token that it has no id for
      */
     void requireUsable(Path file, TokenizerClass used) throws MalformedFileException {
         JsonNode dropout = settings.path("dropout");
@@ -57,12 +64,31 @@ record TokenizerSurvey(
                     "model.type should be BPE, as LlamaTokenizer's class has it, found " + type
                             + ": name PreTrainedTokenizerFast as tokenizer_class, if it was trained with that");
         }
+        if (used != TokenizerClass.CODE_LLAMA) {
+            requireIds(file, template);
+        }
+    }
+
+    // The library ends the program.
+    private static void requireIds(Path file, JsonNode template) throws MalformedFileException {
+        for (JsonNode processor : template.path("processors")) {
+            requireIds(file, processor);
+        }
+        for (JsonNode piece : template.path("single")) {
+            JsonNode id = piece.path("SpecialToken").path("id");
+            if (id.isTextual() && !template.path("special_tokens").has(id.textValue())) {
+                throw new MalformedFileException(
+                        file,
+                        "post_processor should have the ids of its tokens in special_tokens, found none for " + id);
+            }
+        }
     }
 
     private static final class Scan {
         private final JsonParser parser;
         private final Set<String> names;
         private final ObjectNode settings = MAPPER.createObjectNode();
+        private JsonNode template = MAPPER.nullNode();
         private final List<JsonNode> added = new ArrayList<>();
         private final Map<String, Integer> pieces = new HashMap<>();
         private boolean spaces;
@@ -85,6 +111,8 @@ record TokenizerSurvey(
                     }
                 } else if (name.equals(TokenizerJson.MODEL) && value == JsonToken.START_OBJECT) {
                     model();
+                } else if (name.equals(TokenizerJson.TEMPLATE)) {
+                    template = MAPPER.readTree(parser);
                 } else {
                     parser.skipChildren();
                 }

@@ -134,6 +134,21 @@ class AddedTokensTest extends TokenizerFiles {
         }
     }
 
+    // The library would end the program at the first text that has both.
+    @Test
+    void whiteSpaceThatTwoTokensTakeIsRefused() throws IOException {
+        String tokens = "{'extra_special_tokens': [{'content': '<tool>', 'rstrip': true},"
+                + " {'content': '\\u2003\\n', 'lstrip': true}]}";
+        assertRefused(
+                with(Map.of("tokenizer_config.json", tokens)),
+                "tokenizer.json",
+                "white space should have no lstrip where another has rstrip, found \"\u2003\\n\" and \"<tool>\"");
+        String apart = tokens.replace("'rstrip': true", "'rstrip': true, 'normalized': false");
+        try (LlamaTokenizer tokenizer = loadWith(386, with(Map.of("tokenizer_config.json", apart)))) {
+            assertEquals("384," + ids(tokenizer, "a"), ids(tokenizer, "<tool> \u2003\n a"));
+        }
+    }
+
     @Test
     void specialTokensThatAreToBeSplitAreRefused() throws IOException {
         assertRefused(

@@ -185,6 +185,14 @@ class LlamaTokenizerTest extends TokenizerFiles {
         assertRefused(directory, "tokenizer.json", "at most one token before a text, found 2");
     }
 
+    // The library would end the program.
+    @Test
+    void aTemplateWithATokenThatHasNoIdIsRefused() throws IOException {
+        Path directory =
+                withTokenizer(json -> ((ObjectNode) json.at("/post_processor/special_tokens")).removeAll(), "{}");
+        assertRefused(directory, "tokenizer.json", "post_processor should have the ids", "none for \"" + BEGIN);
+    }
+
     @Test
     void anIdOfTheConfigThatIsNotInTheVocabularyIsRefused() throws IOException {
         LlamaConfig config =
