@@ -28,8 +28,11 @@ import java.util.Locale;
  *   <li>{@code {"text"}}: running text
  *   <li>{@code {"prompt", "completion"}}
  *   <li>{@code {"instruction", "input"?, "output"}}: becomes the prompt {@code ### Instruction:\n…\n\n}, with an input
- *       {@code ### Input:\n…\n\n}, and {@code ### Response:\n}
+ *       {@code ### Input:\n…\n\n}, and {@code ### Response:\n}; one with a {@code system} or {@code history} is refused,
+ *       since that prompt has no place for it
  * </ul>
+ *
+ * Other fields are left alone.
  */
 public final class DataFile {
 
@@ -164,6 +167,7 @@ public final class DataFile {
             return new Row.Completion(string(node, "prompt", where), string(node, "completion", where));
         }
         if (node.has("instruction") && node.has("output")) {
+            requireAlone(node, where);
             String input = node.hasNonNull("input") ? string(node, "input", where) : "";
             String prompt = instruction(string(node, "instruction", where), input);
             return new Row.Completion(prompt, string(node, "output", where));
@@ -174,6 +178,18 @@ public final class DataFile {
         List<String> names = new ArrayList<>();
         node.fieldNames().forEachRemaining(names::add);
         throw new DataException(where + ": expected " + FORMATS + ", found the fields " + names);
+    }
+
+    // An answer that was given with them is not to be learnt as one that was given without.
+    private static void requireAlone(JsonNode node, String where) throws DataException {
+        for (String field : new String[] {"system", "history"}) {
+            JsonNode value = node.path(field);
+            if (value.isTextual() ? !value.textValue().isBlank() : !value.isEmpty()) {
+                throw new DataException(
+                        where + ": \"" + field + "\" is not supported, found " + JsonFiles.describe(value)
+                                + ": write the whole prompt as {\"prompt\", \"completion\"}, or delete it");
+            }
+        }
     }
 
     /** The prompt that an instruction becomes; {@code input} may be empty. */

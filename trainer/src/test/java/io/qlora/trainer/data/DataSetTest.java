@@ -100,6 +100,23 @@ class DataSetTest {
     }
 
     @Test
+    void anInstructionWithASystemPromptOrAHistoryIsRefused() throws IOException {
+        String record = "{\"instruction\": \"Do\", \"output\": \"!\", \"system\": %s, \"history\": %s}";
+        for (String nothing : new String[] {"null", "\"\"", "[]"}) {
+            assertEquals(
+                    1,
+                    read(file("a.jsonl", record.formatted(nothing, nothing)), 100)
+                            .size());
+        }
+        Path system = file("a.jsonl", record.formatted("\"You are X\"", "[]"));
+        DataException e = assertThrows(DataException.class, () -> DataFile.read(system));
+        assertTrue(e.getMessage().contains("line 1: \"system\" is not supported, found \"You are X\""), e.getMessage());
+        Path history = file("b.jsonl", record.formatted("null", "[[\"q\", \"a\"]]"));
+        e = assertThrows(DataException.class, () -> DataFile.read(history));
+        assertTrue(e.getMessage().contains("\"history\" is not supported, found [[\"q\",\"a\"]]"), e.getMessage());
+    }
+
+    @Test
     void longDocumentsAreCutAndCountedAndThoseWithoutTargetsAreNamed() throws IOException {
         Path file = file(
                 "a.jsonl",
@@ -143,6 +160,7 @@ class DataSetTest {
             value = {
                 "{\"text\": \"a\"}~{\"text\": | line 2: not valid JSON",
                 "{\"text\": \"a\" | line 1: not valid JSON: Unexpected end-of-input: expected close marker for Object",
+                "{\"text\": \"a\", \"n\": NaN} | not valid JSON: Non-standard token 'NaN'; expected one whole object",
                 "{~ \"text\": \"a\"~} | expected one whole object on each line, or an array of objects in brackets",
                 "{\"text\": \"a\"}~[1] | line 2: expected an object",
                 "{\"texts\": \"a\"} | found the fields [texts]",
