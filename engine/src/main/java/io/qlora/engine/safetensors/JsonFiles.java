@@ -19,12 +19,17 @@ import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.regex.Pattern;
 
 /** JSON objects in files, read strictly (UTF-8, no name twice, nothing behind) and written as Python's {@code json} does. */
 public final class JsonFiles {
 
     private static final long MAX_BYTES = 100_000_000;
     private static final int LONGEST = 80; // of a value in an error message
+
+    /** Where in the source something began, and what could be allowed by a setting. */
+    private static final Pattern REMARKS = Pattern.compile(" ?\\(start marker at \\[Source: [^\\]]*\\]\\)"
+            + "|: enable `[^`]*` to allow|, from `StreamReadConstraints[^`]*`");
 
     private static final JsonMapper MAPPER = JsonMapper.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
@@ -98,7 +103,7 @@ public final class JsonFiles {
 
     /** What is wrong with text that should be JSON, without the parser's remarks about itself. */
     public static String reason(JsonProcessingException e) {
-        return e.getOriginalMessage().replaceAll(" ?\\(start marker at \\[Source: [^\\]]*\\]\\)", "");
+        return REMARKS.matcher(e.getOriginalMessage()).replaceAll("");
     }
 
     /** A value as in error messages: shortened, and {@code nothing} for one that is missing. */
