@@ -46,8 +46,9 @@ final class AddedTokens {
             file.forEach(token -> added.put(token, false));
         }
         byId(file, settings, names).forEach(token -> added.put(token, named.containsKey(content(token))));
-        named.values().forEach(token -> added.putIfAbsent(token, true));
-        names.extra().forEach(token -> added.putIfAbsent(token, token.isTextual()));
+        Set<String> before = Set.copyOf(added.contents());
+        named.values().forEach(token -> added.putNew(before, token, true));
+        names.extra().forEach(token -> added.putNew(before, token, token.isTextual()));
         return added;
     }
 
@@ -78,9 +79,9 @@ final class AddedTokens {
         return content.isTextual() ? content.textValue() : "";
     }
 
-    private void putIfAbsent(JsonNode token, boolean special) {
+    private void putNew(Set<String> before, JsonNode token, boolean special) {
         String content = content(token);
-        if (!tokens.containsKey(content)) {
+        if (!before.contains(content)) {
             put(token.isObject() ? token : plain(content, special), special);
         }
     }

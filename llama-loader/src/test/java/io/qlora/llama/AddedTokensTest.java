@@ -107,6 +107,17 @@ class AddedTokensTest extends TokenizerFiles {
     }
 
     @Test
+    void anExtraTokenThatIsNamedTooHasItsFlagsAndIsSpecial() throws IOException {
+        String config =
+                "{'pad_token': '<pad>', 'additional_special_tokens': [{'__type': 'AddedToken', 'content': '<pad>',"
+                        + " 'lstrip': true, 'rstrip': false, 'normalized': false}]}";
+        try (LlamaTokenizer tokenizer = loadWith(385, with(Map.of("tokenizer_config.json", config)))) {
+            assertEquals(ids(tokenizer, "a") + ",384", ids(tokenizer, "a  <pad>"));
+            assertEquals("", tokenizer.decode(384));
+        }
+    }
+
+    @Test
     void addedTokensInAFileOfTheirOwnAreAddedByIdAndSpecialIfNamed() throws IOException {
         String added = "{'<a>': 385, '<pad>': 384, '" + END + "': 1}";
         Map<String, String> files =
