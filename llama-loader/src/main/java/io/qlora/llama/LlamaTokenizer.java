@@ -76,8 +76,12 @@ public final class LlamaTokenizer implements AutoCloseable {
     // As in transformers 5: what the template has, whatever bos_token and add_bos_token say.
     private static OptionalInt before(HuggingFaceTokenizer tokenizer, TokenizerVocabulary vocabulary, Path file)
             throws MalformedFileException {
-        String text = "a" + vocabulary.largest(); // a letter that is not in the vocabulary may have no id
+        String text = "a";
         long[] words = tokenizer.encode(text, false, false).getIds();
+        if (words.length == 0) { // not in the vocabulary, and no unknown token
+            text = vocabulary.largest();
+            words = tokenizer.encode(text, false, false).getIds();
+        }
         long[] whole = tokenizer.encode(text, true, false).getIds();
         int first = 0;
         while (first + words.length < whole.length
