@@ -13,7 +13,7 @@ import jdk.incubator.vector.FloatVector;
 
 /**
  * {@code y = x · Wᵀ} for so few rows of x that the time is spent reading W: W is read once, four of its rows at a time, and
- * not packed; in float32, not even copied. What generating a token is made of.
+ * not packed; in float32 and bfloat16, not even copied. What generating a token is made of.
  */
 public final class RowProduct {
 
@@ -21,6 +21,7 @@ public final class RowProduct {
     public static final int ROWS = 8;
 
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
+    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED;
     private static final int TASK_ROWS = 64; // of W
     private static final int GROUP = 4; // rows of W at a time, so that four sums are under way
 
@@ -52,9 +53,15 @@ public final class RowProduct {
             float[] group = PanelScratch.ofThread().floats(GROUP * in + GROUP);
             int end = Math.min(out, (task + 1) * TASK_ROWS);
             int n = task * TASK_ROWS;
-            for (; n <= end - GROUP && dtype == DType.F32; n += GROUP) {
+            for (; n <= end - GROUP && dtype != DType.F16; n += GROUP) {
                 for (int m = 0; m < rows; m++) {
-                    dots(xs, 4L * m * in, ws, 4L * n * in, in, ys, 4 * ((long) m * out + n));
+                    long row = dtype.bytes() * (long) n * in;
+                    long output = 4 * ((long) m * out + n);
+                    if (dtype == DType.F32) {
+                        dots(xs, 4L * m * in, ws, row, in, ys, output);
+                    } else {
+                        dotsBf16(xs, 4L * m * in, ws, row, in, ys, output);
+                    }
                 }
             }
             for (; n < end; n += GROUP) {
@@ -98,6 +105,39 @@ public final class RowProduct {
             for (int r = 0; r < GROUP; r++) {
                 float before = y.get(FLOAT, output + 4L * r);
                 y.set(FLOAT, output + 4L * r, Math.fma(v, w.get(FLOAT, row + r * stride + 4L * k), before));
+            }
+        }
+    }
+
+    /** The products of x, from a byte offset on, with each of four rows of w, straight from memory, of bfloat16. */
+    private static void dotsBf16(
+            MemorySegment x, long offset, MemorySegment w, long row, int length, MemorySegment y, long output) {
+        FloatVector sum0 = FloatVector.zero(FLOATS);
+        FloatVector sum1 = FloatVector.zero(FLOATS);
+        FloatVector sum2 = FloatVector.zero(FLOATS);
+        FloatVector sum3 = FloatVector.zero(FLOATS);
+        long stride = 2L * length;
+        int k = 0;
+        for (; k <= length - WIDTH; k += WIDTH) {
+            FloatVector v = FloatVector.fromMemorySegment(FLOATS, x, offset + 4L * k, ORDER);
+            long at = row + 2L * k;
+            sum0 = Widen.bf16(w, at).fma(v, sum0);
+            sum1 = Widen.bf16(w, at + stride).fma(v, sum1);
+            sum2 = Widen.bf16(w, at + 2 * stride).fma(v, sum2);
+            sum3 = Widen.bf16(w, at + 3 * stride).fma(v, sum3);
+        }
+        y.set(FLOAT, output, Lanes.sum(sum0));
+        y.set(FLOAT, output + 4, Lanes.sum(sum1));
+        y.set(FLOAT, output + 8, Lanes.sum(sum2));
+        y.set(FLOAT, output + 12, Lanes.sum(sum3));
+        for (; k < length; k++) {
+            float v = x.get(FLOAT, offset + 4L * k);
+            for (int r = 0; r < GROUP; r++) {
+                float before = y.get(FLOAT, output + 4L * r);
+                y.set(
+                        FLOAT,
+                        output + 4L * r,
+                        Math.fma(v, Float.intBitsToFloat(w.get(SHORT, row + r * stride + 2L * k) << 16), before));
             }
         }
     }

@@ -105,7 +105,7 @@ public final class Widen {
     }
 
     /** A vector of bfloat16 at this byte offset. */
-    private static FloatVector bf16(MemorySegment x, long offset) {
+    static FloatVector bf16(MemorySegment x, long offset) {
         ShortVector shorts = ShortVector.fromMemorySegment(SHORTS, x, offset, ORDER);
         IntVector bits = (IntVector) shorts.convertShape(VectorOperators.ZERO_EXTEND_S2I, INTS, 0);
         return bits.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats();
