@@ -32,7 +32,7 @@ final class PinnedMemory implements DeviceArena {
             }
             throw new DeviceMemoryException(
                     "the machine has no room for " + (bytes >> 20) + " MiB more of pinned memory for " + device.name()
-                            + ": leave out --offload-activations, or raise the limit of locked memory (ulimit -l)",
+                            + ": leave activations on the card, or raise the limit of locked memory (ulimit -l)",
                     e);
         }
     }

@@ -286,7 +286,7 @@ class EmulatedTrainingTest {
         IllegalArgumentException e =
                 assertThrows(IllegalArgumentException.class, () -> TrainingRun.prepare(options, null));
         assertEquals(
-                "--offload-activations moves activations from a card to the machine's memory, where a processor's are already:"
+                "offloadActivations moves activations from a card to the machine's memory, where a processor's are already:"
                         + " leave it out, or train on a card",
                 e.getMessage());
     }

@@ -117,12 +117,12 @@ public record TrainingConfig(
      * Requires that a run can be done so on {@code device}.
      *
      * @param device null stands for a processor
-     * @throws IllegalArgumentException naming the option that cannot be heeded there
+     * @throws IllegalArgumentException naming what cannot be heeded there
      */
     void requireOn(Device device) {
         if (offloadActivations && (device == null || device.onHost())) {
             throw new IllegalArgumentException(
-                    "--offload-activations moves activations from a card to the machine's memory,"
+                    "offloadActivations moves activations from a card to the machine's memory,"
                             + " where a processor's are already: leave it out, or train on a card");
         }
     }
