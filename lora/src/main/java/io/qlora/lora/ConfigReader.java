@@ -23,7 +23,7 @@ final class ConfigReader {
     private static final String TARGET_MODULES = "target_modules";
     private static final String INIT = "init_lora_weights";
 
-    /** What is read, and what says nothing about the adapter's values. */
+    /** What is read, and what says nothing about the adapter's values (QA-LoRA's group size does only with QA-LoRA). */
     private static final Set<String> SUPPORTED = Set.of(
             "alpha_pattern",
             "auto_mapping",
@@ -35,6 +35,7 @@ final class ConfigReader {
             "lora_dropout",
             PEFT_TYPE,
             "peft_version",
+            "qalora_group_size",
             "r",
             "rank_pattern",
             "revision",
@@ -62,7 +63,7 @@ final class ConfigReader {
             "use_qalora");
 
     /** Initialisations that leave the base as it is: those of others, such as PiSSA's, go with a base of their own. */
-    private static final Set<String> HARMLESS_INITS = Set.of("true", "false", "gaussian", "orthogonal", "eva");
+    private static final Set<String> HARMLESS_INITS = Set.of("true", "false", "gaussian", "orthogonal", "eva", "mica");
 
     private final Path file;
     private final ObjectNode json;
@@ -121,15 +122,15 @@ final class ConfigReader {
                 || (value.isBoolean() && !value.booleanValue())
                 || (value.isTextual() && value.textValue().isEmpty())
                 || (value.isContainerNode() && value.isEmpty())
-                || value.equals(ConfigWriter.defaults().get(key));
+                || value.equals(ConfigWriter.defaults().get(key))
+                || (key.equals(INIT) && HARMLESS_INITS.contains(value.asText()));
     }
 
     // A key that PEFT has brought since: by its custom, use_… and …_config select a variant of LoRA.
     private void unsupported(String key, JsonNode value) throws MalformedFileException {
         boolean known = ConfigWriter.defaults().has(key);
         boolean variant = !known && (key.startsWith("use_") || key.endsWith("_config"));
-        boolean otherBase = key.equals(INIT) && !HARMLESS_INITS.contains(value.asText());
-        if (CHANGES_FORMULA.contains(key) || variant || otherBase) {
+        if (CHANGES_FORMULA.contains(key) || variant || key.equals(INIT)) {
             throw new MalformedFileException(
                     file,
                     key + " is " + JsonFiles.describe(value)

@@ -213,9 +213,13 @@ class AdapterConfigFileTest {
                 "loftq_config|{}",
                 "modules_to_save|[]",
                 "megatron_core|\"megatron.core\"",
-                "qalora_group_size|16",
+                "qalora_group_size|32",
                 "init_lora_weights|true",
                 "init_lora_weights|false",
+                "init_lora_weights|\"gaussian\"",
+                "init_lora_weights|\"orthogonal\"",
+                "init_lora_weights|\"eva\"",
+                "init_lora_weights|\"mica\"",
                 "use_something_new|false",
                 "something_new|\"\"",
                 "something_new_config|null"
@@ -230,7 +234,6 @@ class AdapterConfigFileTest {
             quoteCharacter = '`',
             value = {
                 "megatron_config|{\"a\":1}",
-                "init_lora_weights|\"gaussian\"",
                 "eva_config|{\"rho\":2.0}",
                 "velora_config|{\"a\":1}",
                 "something_new|3"
