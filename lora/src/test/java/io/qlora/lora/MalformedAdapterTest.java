@@ -14,6 +14,9 @@ import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Tensor;
 import java.io.IOException;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -123,6 +126,12 @@ class MalformedAdapterTest {
     void aTypeThatIsNoFloatIsNamed() throws IOException {
         write(new SafetensorsWriter().add(A, memory.zeros(DType.I32, 2, 6)).add(B, zeros(5, 2)));
         assertRefused(PeftFiles.WEIGHTS, "tensor " + A + ": its type should be F32, F16 or BF16, found I32 [2, 6]");
+        String header = "{\"" + A + "\":{\"dtype\":\"F64\",\"shape\":[2,6],\"data_offsets\":[0,96]},\"" + B
+                + "\":{\"dtype\":\"F64\",\"shape\":[5,2],\"data_offsets\":[96,176]}}";
+        ByteBuffer file = ByteBuffer.allocate(8 + header.length() + 176).order(ByteOrder.LITTLE_ENDIAN);
+        file.putLong(header.length()).put(header.getBytes(StandardCharsets.US_ASCII));
+        Files.write(directory.resolve(PeftFiles.WEIGHTS), file.array());
+        assertRefused(PeftFiles.WEIGHTS, "tensor " + A + ": its type should be F32, F16 or BF16, found F64 [2, 6]");
     }
 
     @ParameterizedTest

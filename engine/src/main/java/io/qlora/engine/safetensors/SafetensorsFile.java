@@ -115,10 +115,7 @@ public final class SafetensorsFile implements AutoCloseable {
      */
     public float[] readFloats(String name) throws IOException {
         TensorEntry entry = entry(name);
-        DType dtype = typeOf(entry);
-        if (!dtype.isFloat()) {
-            throw bad(entry, "F32, F16 or BF16");
-        }
+        DType dtype = entry.tensorType().filter(DType::isFloat).orElseThrow(() -> bad(entry, "F32, F16 or BF16"));
         float[] values = new float[requireArray(entry, entry.shape().size())];
         try (Arena arena = Arena.ofConfined()) {
             widen(dtype, segment(entry, arena), values);
