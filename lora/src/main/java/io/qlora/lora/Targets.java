@@ -14,10 +14,13 @@ record Targets(List<? extends AdaptableLinear> linears, List<Integer> sites) {
 
     private static final List<String> OUTSIDE = List.of("lm_head", "model.embed_tokens");
 
+    /** Elements of a matrix, which also pass through an array. */
+    private static final int LARGEST = Integer.MAX_VALUE - 8;
+
     /**
      * The linears that {@code config} means.
      *
-     * @throws IllegalArgumentException if it means none, naming what there is
+     * @throws IllegalArgumentException if it means none, naming what there is, or gives one too high a rank
      */
     static Targets of(LoraConfig config, List<? extends AdaptableLinear> linears) {
         List<Integer> sites = new ArrayList<>();
@@ -33,7 +36,17 @@ record Targets(List<? extends AdaptableLinear> linears, List<Integer> sites) {
                                     ? ""
                                     : ", such as " + linears.getFirst().name()));
         }
+        sites.forEach(site -> requireRank(config, linears.get(site)));
         return new Targets(List.copyOf(linears), List.copyOf(sites));
+    }
+
+    private static void requireRank(LoraConfig config, AdaptableLinear linear) {
+        int rank = config.rank(linear.name());
+        int most = LARGEST / Math.max(linear.weight().in(), linear.weight().out());
+        if (rank > most) {
+            throw new IllegalArgumentException("the rank of the adapter on " + linear.name() + " should be at most "
+                    + most + ", since a matrix can have " + LARGEST + " elements, found " + rank);
+        }
     }
 
     /**

@@ -121,6 +121,22 @@ class LoraAdapterTest {
     }
 
     @Test
+    void aRankThatNoMatrixCanHaveIsRefused() {
+        LoraConfig config = LoraConfig.builder().r(Integer.MAX_VALUE).build();
+        IllegalArgumentException e =
+                assertThrows(IllegalArgumentException.class, () -> LoraAdapter.create(config, linears, memory, 1));
+        assertEquals(
+                "the rank of the adapter on model.layers.0.self_attn.q_proj should be at most 16777215, since a matrix can"
+                        + " have 2147483639 elements, found 2147483647",
+                e.getMessage());
+        LoraConfig above =
+                LoraConfig.builder().r(201).targetModules("mlp.down_proj").build();
+        assertEquals(
+                201L * (200 + 96) * 3,
+                LoraAdapter.create(above, linears, memory, 1).parameters().size());
+    }
+
+    @Test
     void adaptersAreSwitchedOffAndSwapped() {
         LoraAdapter all = LoraAdapter.create(ALL, linears, memory, 1);
         LoraAdapter queries =
