@@ -120,14 +120,18 @@ public final class LoraAdapter {
 
     /**
      * Writes a PEFT directory: {@code adapter_config.json}, {@code adapter_model.safetensors} and, where there is none,
-     * {@code README.md}. Nothing is ever half-written.
+     * {@code README.md}. Nothing is ever half-written. Targets that also mean modules that are no linears, at which PEFT
+     * would fail, are written as the names of the linears.
      *
      * @param baseModel the base's name or path, for whoever opens it
      * @throws IOException in a sentence that names the file; an adapter that was there before is then untouched
      */
     public void save(Path directory, String baseModel) throws IOException {
-        LoraConfig saved = config.toBuilder().baseModelNameOrPath(baseModel).build();
-        PeftFiles.write(directory, saved, targets.names(), layers);
+        LoraConfig.Builder saved = config.toBuilder().baseModelNameOrPath(baseModel);
+        if (targets.passesOver(config)) {
+            saved.targetModules(new TargetModules.Names(targets.names()));
+        }
+        PeftFiles.write(directory, saved.build(), targets.names(), layers);
     }
 
     public LoraConfig config() {

@@ -3,7 +3,10 @@ package io.qlora.lora;
 import io.qlora.engine.nn.AdaptableLinear;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * The linears of a model that a configuration means.
@@ -16,6 +19,12 @@ record Targets(List<? extends AdaptableLinear> linears, List<Integer> sites) {
 
     /** Elements of a matrix, which also pass through an array. */
     private static final int LARGEST = Integer.MAX_VALUE - 8;
+
+    /** What is beside the linears in a Llama's modules, by the last part of the name of the module they are in. */
+    private static final Map<String, List<String>> BESIDE = Map.of(
+            "model", List.of("norm", "rotary_emb"),
+            "layer", List.of("input_layernorm", "post_attention_layernorm"),
+            "mlp", List.of("act_fn"));
 
     /**
      * The linears that {@code config} means.
@@ -82,6 +91,32 @@ record Targets(List<? extends AdaptableLinear> linears, List<Integer> sites) {
                 .filter(name -> linears.stream()
                         .noneMatch(linear -> TargetModules.of(name).matches(linear.name())))
                 .toList();
+    }
+
+    /**
+     * Whether the configuration also means modules of a Llama that are no linears, such as {@code mlp} or
+     * {@code input_layernorm}. They are passed over here, but PEFT fails at them.
+     */
+    boolean passesOver(LoraConfig config) {
+        return linears.stream()
+                .flatMap(linear -> around(linear.name()))
+                .distinct()
+                .anyMatch(config::targets);
+    }
+
+    /** The modules that a linear is in, and what is beside it in them. */
+    private static Stream<String> around(String linear) {
+        return IntStream.range(0, linear.length())
+                .filter(i -> linear.charAt(i) == '.')
+                .mapToObj(i -> linear.substring(0, i))
+                .flatMap(module -> {
+                    String name = lastName(module);
+                    boolean layer = name.chars().allMatch(Character::isDigit);
+                    return Stream.concat(
+                            Stream.of(module),
+                            BESIDE.getOrDefault(layer ? "layer" : name, List.of()).stream()
+                                    .map(inside -> module + "." + inside));
+                });
     }
 
     private static String kinds(List<? extends AdaptableLinear> linears) {

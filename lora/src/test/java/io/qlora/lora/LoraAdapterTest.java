@@ -3,6 +3,7 @@ package io.qlora.lora;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -22,6 +23,9 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class LoraAdapterTest {
 
@@ -207,6 +211,63 @@ class LoraAdapterTest {
                 .build();
         assertEquals(List.of("model.layers.0.proj"), Targets.of(regex, odd).names());
         assertEquals(List.of("proj"), Targets.of(ALL, odd).names());
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = ';',
+            quoteCharacter = '`',
+            value = {
+                ".*layers\\.0\\..*;7",
+                "model\\.layers\\.[12](\\..*_proj)?;14",
+                ".*self_attn.*;12",
+                ".*\\.mlp\\.(act_fn|up_proj);3",
+                "(model|.*q_proj);3",
+                "(model\\.rotary_emb|.*q_proj);3",
+                "q_proj,mlp;3",
+                "q_proj,0;3",
+                "input_layernorm,k_proj;3",
+                "norm,k_proj;3"
+            })
+    void targetsThatMeanMoreThanLinearsAreWrittenAsLinears(String targets, int count) throws IOException {
+        LoraConfig config =
+                LoraConfig.builder().targetModules(TargetModules.parse(targets)).build();
+        LoraAdapter adapter = LoraAdapter.create(config, linears, memory, 1);
+        assertEquals(count, adapter.modules().size());
+        adapter.save(directory, "base");
+        LoraConfig saved = PeftFiles.readConfig(directory);
+        TargetModules.Names names = assertInstanceOf(TargetModules.Names.class, saved.targetModules());
+        for (String module : List.of("model", "model.norm", "model.layers.0", "model.layers.0.mlp.act_fn")) {
+            assertFalse(names.matches(module), module + " in " + names);
+        }
+        assertEquals(
+                adapter.modules(), LoraAdapter.load(directory, linears, memory).modules());
+    }
+
+    @Test
+    void layersOfTargetsThatMeanMoreThanLinearsAreWrittenAsLinears() throws IOException {
+        LoraConfig config = LoraConfig.builder()
+                .targetModules("q_proj", "mlp")
+                .layersToTransform(List.of(1))
+                .build();
+        LoraAdapter.create(config, linears, memory, 1).save(directory, "base");
+        assertEquals(
+                config.toBuilder()
+                        .targetModules("model.layers.1.self_attn.q_proj")
+                        .baseModelNameOrPath("base")
+                        .build(),
+                PeftFiles.readConfig(directory));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {".*layers\\.0\\..*_proj", ".*[qv]_proj", "k_proj,mlp.up_proj", "q_proj"})
+    void targetsThatMeanLinearsAloneAreWrittenAsTheyAre(String targets) throws IOException {
+        LoraConfig config = LoraConfig.builder()
+                .targetModules(TargetModules.parse(targets))
+                .baseModelNameOrPath("base")
+                .build();
+        LoraAdapter.create(config, linears, memory, 1).save(directory, "base");
+        assertEquals(config, PeftFiles.readConfig(directory));
     }
 
     @Test
