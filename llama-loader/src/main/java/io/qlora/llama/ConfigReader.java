@@ -160,15 +160,18 @@ final class ConfigReader {
         return new RopeParameters(positive(rope.has("rope_theta") ? rope : fields, "rope_theta", theta), scaling);
     }
 
-    private static RopeParameters.Llama3 llama3(JsonFields rope, int positions) throws MalformedFileException {
+    private RopeParameters.Llama3 llama3(JsonFields rope, int positions) throws MalformedFileException {
         double low = positive(rope, "low_freq_factor");
         double high = positive(rope, "high_freq_factor");
         if (high <= low) {
             throw rope.bad("high_freq_factor", "above low_freq_factor, " + low);
         }
-        int original = rope.integer("original_max_position_embeddings").orElse(positions);
-        positive(rope, "original_max_position_embeddings", original);
-        return new RopeParameters.Llama3(positive(rope, "factor"), low, high, original);
+        // As in transformers, the one outside counts before the one inside.
+        String original = "original_max_position_embeddings";
+        JsonFields holder = fields.has(original) ? fields : rope;
+        int context = holder.integer(original).orElse(positions);
+        positive(holder, original, context);
+        return new RopeParameters.Llama3(positive(rope, "factor"), low, high, context);
     }
 
     private static double positive(JsonFields fields, String name) throws MalformedFileException {

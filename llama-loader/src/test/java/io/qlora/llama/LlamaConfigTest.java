@@ -116,6 +116,19 @@ class LlamaConfigTest {
                 read("'rope_scaling': {'type': 'linear', 'factor': 2}").rope());
     }
 
+    // transformers 5.18 computes with 64, 64, 32 and, where neither is given, with max_position_embeddings
+    @ParameterizedTest
+    @CsvSource({"64, 32, 64", "64, , 64", ", 32, 32", ", , 128"})
+    void llama3sContextOutsideItsSettingsCountsBeforeTheOneInside(String outer, String inner, int expected)
+            throws IOException {
+        String name = "'original_max_position_embeddings': ";
+        String found = "'max_position_embeddings': 128, " + (outer == null ? "" : name + outer + ", ")
+                + "'rope_scaling': {'rope_type': 'llama3', 'factor': 8, 'low_freq_factor': 1, 'high_freq_factor': 4"
+                + (inner == null ? "" : ", " + name + inner) + "}";
+        assertEquals(
+                new RopeParameters.Llama3(8, 1, 4, expected), read(found).rope().scaling());
+    }
+
     @Test
     void contradictingRopeSettingsAreRefused() {
         assertRefused(
