@@ -121,11 +121,11 @@ final class ConfigReader {
         }
     }
 
-    // transformers 4 has rope_theta and rope_scaling, 5 has rope_parameters, and a file may have both.
+    // transformers 4 has rope_theta and rope_scaling, 5 has rope_parameters; a file may have both, and empty ones.
     private RopeParameters rope(int positions) throws MalformedFileException {
         OptionalDouble theta = fields.number("rope_theta");
-        Optional<JsonFields> old = fields.fields("rope_scaling");
-        Optional<JsonFields> young = fields.fields("rope_parameters");
+        Optional<JsonFields> old = fields.fields("rope_scaling").filter(ConfigReader::saysSomething);
+        Optional<JsonFields> young = fields.fields("rope_parameters").filter(ConfigReader::saysSomething);
         RopeParameters first = rope(old.or(() -> young), theta, positions);
         RopeParameters second = rope(young.or(() -> old), theta, positions);
         if (!first.equals(second)) {
@@ -135,6 +135,10 @@ final class ConfigReader {
                             + ": delete the one that is wrong");
         }
         return first;
+    }
+
+    private static boolean saysSomething(JsonFields rope) {
+        return !rope.object().isEmpty();
     }
 
     private RopeParameters rope(Optional<JsonFields> settings, OptionalDouble outer, int positions)

@@ -116,6 +116,21 @@ class LlamaConfigTest {
                 read("'rope_scaling': {'type': 'linear', 'factor': 2}").rope());
     }
 
+    @Test
+    void emptyRopeSettingsAreNone() throws IOException {
+        RopeParameters linear = new RopeParameters(10000, new RopeParameters.Linear(2));
+        String settings = "{'rope_type': 'linear', 'factor': 2}";
+        assertEquals(
+                linear,
+                read("'rope_scaling': {}, 'rope_parameters': " + settings).rope());
+        assertEquals(
+                linear,
+                read("'rope_parameters': {}, 'rope_scaling': " + settings).rope());
+        assertEquals(
+                RopeParameters.of(1e6),
+                read("'rope_theta': 1e6, 'rope_scaling': {}").rope());
+    }
+
     // transformers 5.18 computes with 64, 64, 32 and, where neither is given, with max_position_embeddings
     @ParameterizedTest
     @CsvSource({"64, 32, 64", "64, , 64", ", 32, 32", ", , 128"})
