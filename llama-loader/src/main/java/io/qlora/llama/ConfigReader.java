@@ -76,11 +76,16 @@ final class ConfigReader {
         JsonNode architectures = fields.object().path("architectures");
         boolean unnamed = architectures.isMissingNode() || architectures.isNull();
         boolean known = unnamed || (architectures.isArray() && architectures.isEmpty());
+        boolean headless = false;
         for (JsonNode architecture : architectures) {
             known |= architecture.asText().equals("LlamaForCausalLM");
+            headless |= architecture.asText().equals("LlamaModel");
         }
         if (!known) {
-            throw fields.bad("architectures", "[\"LlamaForCausalLM\"], the only one that is computed here");
+            throw fields.bad(
+                    "architectures",
+                    "[\"LlamaForCausalLM\"], the only one that is computed here",
+                    headless ? ModelFiles.HEADLESS : "");
         }
         boolean named = fields.has("model_type") || !architectures.isEmpty();
         if (!named || !fields.text("model_type").orElse("llama").equals("llama")) {

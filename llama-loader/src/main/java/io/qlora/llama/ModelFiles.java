@@ -14,6 +14,11 @@ import java.util.List;
 /** The tensors of a Hugging Face directory, each held against what the model needs before it is used. */
 final class ModelFiles implements AutoCloseable {
 
+    /** What to do about a model that was saved without its head. */
+    static final String HEADLESS = "save the model from LlamaForCausalLM, not from LlamaModel";
+
+    private static final String PREFIX = "model.";
+
     private final ShardedSafetensors tensors;
     private final List<String> names;
 
@@ -47,7 +52,11 @@ final class ModelFiles implements AutoCloseable {
      */
     SafetensorsFile file(String tensor, Object expected) throws MalformedFileException {
         if (!contains(tensor)) {
-            throw new MalformedFileException(directory(), tensor + " is missing: expected " + expected);
+            boolean headless = tensor.startsWith(PREFIX) && contains(tensor.substring(PREFIX.length()));
+            throw new MalformedFileException(
+                    directory(),
+                    tensor + " is missing: expected " + expected
+                            + (headless ? ", found " + tensor.substring(PREFIX.length()) + ": " + HEADLESS : ""));
         }
         return tensors.file(tensor);
     }

@@ -182,6 +182,7 @@ class LlamaConfigTest {
         assertTrue(nameless.getMessage().contains("model_type"), nameless.getMessage());
         assertRefused("'architectures': ['LlamaForSequenceClassification']", "architectures", "LlamaForCausalLM");
         assertRefused("'architectures': 'x'", "architectures");
+        assertRefused("'architectures': ['LlamaModel']", "save the model from LlamaForCausalLM, not from LlamaModel");
     }
 
     @ParameterizedTest

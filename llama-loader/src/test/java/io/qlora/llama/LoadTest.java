@@ -17,7 +17,9 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -128,6 +130,22 @@ class LoadTest {
                 HEAD + " is missing",
                 "[23, 12] (vocab_size × hidden_size)",
                 "tie_word_embeddings");
+    }
+
+    @Test
+    void aModelThatWasSavedWithoutItsHeadIsRefusedWithTheWayOut() throws IOException {
+        Path model = model(true);
+        TensorFile.edit(weights(model), tensors -> {
+            Map<String, TensorFile.Raw> headless = new LinkedHashMap<>();
+            tensors.forEach((name, raw) -> headless.put(name.substring("model.".length()), raw));
+            return headless;
+        });
+        assertRefused(
+                model,
+                Models.DENSE,
+                EMBEDDING + " is missing",
+                "(vocab_size × hidden_size), found embed_tokens.weight: save the model from LlamaForCausalLM, not from"
+                        + " LlamaModel");
     }
 
     @Test
