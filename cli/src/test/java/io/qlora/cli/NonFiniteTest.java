@@ -13,6 +13,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.Set;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -42,14 +43,26 @@ class NonFiniteTest {
     }
 
     @Test
-    void aLearningRateThatIsFarTooHighLeavesTheAdapterBeforeIt() throws IOException {
+    void aLearningRateThatIsFarTooHighAtOnceLeavesNothing() throws IOException {
         train(TinyModel.DIRECTORY, 1e30)
                 .assertFailure(
                         "step 2: the loss is NaN and the first tensor that is not finite is the input of model.layers.0.self_attn.o_proj",
-                        "the adapter is kept as it was at the start",
+                        "no step before it was good, nothing is kept",
+                        "lower --learning-rate");
+        assertEquals(Set.of(), Contents.of(output).names());
+        assertEquals(0, train(TinyModel.DIRECTORY, 1e-3).status());
+    }
+
+    @Test
+    void aLearningRateThatIsTooHighLeavesTheAdapterBeforeIt() throws IOException {
+        String rising = "--lr-scheduler-type constant_with_warmup --warmup-ratio 0.5 --learning-rate 1e30"; // from 0
+        Cli.train(TinyModel.DIRECTORY, data, output, "--max-steps 9 --lora-r 2 " + rising)
+                .assertFailure(
+                        "step 3: the loss is NaN",
+                        "the adapter is kept as it was after step 1",
                         "lower --learning-rate");
         assertFiniteAndSmall(output.resolve("adapter_model.safetensors"));
-        assertEquals(1, Files.readAllLines(output.resolve("metrics.jsonl")).size());
+        assertEquals(2, Files.readAllLines(output.resolve("metrics.jsonl")).size());
         assertTrue(Files.exists(output.resolve("loss.svg")));
     }
 
@@ -67,7 +80,12 @@ class NonFiniteTest {
     void aBaseWeightThatIsNotFiniteIsNamedBeforeAnythingIsLearnt() throws IOException {
         Path model = TinyModel.copyTo(folder.resolve("model"));
         poison(model.resolve("model-00004-of-00004.safetensors"), "lm_head.weight");
-        train(model, 1e-3).assertFailure("step 1: the loss is NaN", "the weight of the output head");
+        train(model, 1e-3)
+                .assertFailure(
+                        "step 1: the loss is NaN and the first tensor that is not finite is the weight of the output head;"
+                                + " no step before it was good, nothing is kept; the weights of the model are damaged: get"
+                                + " them again");
+        assertEquals(Set.of(), Contents.of(output).names());
         Cli.run("eval", "--model", model, "--data", data)
                 .assertFailure("evaluation: the loss is NaN", "the weight of the output head", "damaged");
         Cli.run("generate", "--model", model).assertFailure("the logit of token", "NaN");

@@ -81,7 +81,6 @@ public final class Evaluator {
     /** What made an evaluation not finite. */
     NonFiniteException.Finding diagnose(DataSet data, Evaluation evaluation) {
         FiniteProbe probe = new FiniteProbe(model, Parameters.none(), memory);
-        String tensor = probe.find(Batches.split(data.documents(), batchSize), null);
-        return new NonFiniteException.Finding(evaluation.nll(), tensor);
+        return probe.find(evaluation.nll(), Batches.split(data.documents(), batchSize), null);
     }
 }

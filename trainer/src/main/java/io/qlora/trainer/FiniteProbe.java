@@ -33,6 +33,7 @@ final class FiniteProbe {
     private final Parameters parameters;
     private final StepMemory memory;
     private String found;
+    private boolean frozen; // what was found is a weight of the model
 
     /**
      * A probe of a model.
@@ -50,10 +51,11 @@ final class FiniteProbe {
      * The first tensor that is not finite, in words: among the trained parameters, then on the way forward, then among the
      * gradients, in the order in which they are computed.
      *
+     * @param loss what has shown it
      * @param batches micro-batches of documents
      * @param key of the step's dropout, or null for none
      */
-    String find(List<List<Document>> batches, StepKey key) {
+    NonFiniteException.Finding find(double loss, List<List<Document>> batches, StepKey key) {
         for (Parameter parameter : parameters) {
             note(parameter.value(), parameter.name());
         }
@@ -75,7 +77,7 @@ final class FiniteProbe {
         for (Parameter parameter : parameters.list().reversed()) {
             note(parameter.gradient(), "the gradient of " + parameter.name());
         }
-        return found == null ? "the sum of them" : found;
+        return new NonFiniteException.Finding(loss, found == null ? "the sum of them" : found, frozen);
     }
 
     private void forward(List<Document> documents, int first, StepKey key) {
@@ -87,7 +89,7 @@ final class FiniteProbe {
             Tensor loss = model.loss(
                     tape, batch.ids(), batch.sequences(), batch.rows(), batch.targets(), 1f, key, Checkpointing.NONE);
             if (found == null && !finite(loss)) {
-                found = finite(model.head()) ? "the logits" : "the weight of the output head";
+                blame(model.head(), "the weight of the output head", "the logits");
             }
         }
     }
@@ -95,14 +97,20 @@ final class FiniteProbe {
     private LinearAdapter probe(AdaptableLinear linear, LinearAdapter inner) {
         return (Tape tape, Tensor x, Weight base, Sequences sequences, StepKey step) -> {
             if (found == null && !finite(x)) {
-                found = finite(model.embedding()) ? "the input of " + linear.name() : "the embedding's weight";
+                blame(model.embedding(), "the embedding's weight", "the input of " + linear.name());
             }
             Tensor y = inner == null ? WeightLinear.apply(tape, x, base) : inner.apply(tape, x, base, sequences, step);
             if (found == null && !finite(y)) {
-                found = finite(base) ? "the output of " + linear.name() : linear.name() + ".weight";
+                blame(base, linear.name() + ".weight", "the output of " + linear.name());
             }
             return y;
         };
+    }
+
+    /** Has found a weight, if it is not finite, or else what was computed with it. */
+    private void blame(Weight weight, String name, String otherwise) {
+        frozen = !finite(weight);
+        found = frozen ? name : otherwise;
     }
 
     private void note(Tensor tensor, String name) {

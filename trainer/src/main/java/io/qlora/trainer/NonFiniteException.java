@@ -14,8 +14,12 @@ public final class NonFiniteException extends RuntimeException {
         this.keptStep = keptStep;
     }
 
-    /** What was met: the loss, and the first tensor on the way to it. */
-    record Finding(double loss, String tensor) {
+    /**
+     * What was met: the loss, and the first tensor on the way to it.
+     *
+     * @param frozen whether that is a weight of the model that is not trained
+     */
+    record Finding(double loss, String tensor, boolean frozen) {
         @Override
         public String toString() {
             return "the loss is " + loss + " and the first tensor that is not finite is " + tensor;
@@ -38,11 +42,13 @@ public final class NonFiniteException extends RuntimeException {
     }
 
     private static NonFiniteException inTraining(String when, long step, long keptStep, Finding finding) {
-        String kept = "the adapter is kept as it was " + (keptStep == 0 ? "at the start" : "after step " + keptStep);
-        return new NonFiniteException(
-                when + ": " + finding + "; " + kept + "; lower learningRate, or look at the data of this step",
-                step,
-                keptStep);
+        String kept = keptStep == 0
+                ? "no step before it was good, nothing is kept"
+                : "the adapter is kept as it was after step " + keptStep;
+        String wayOut = finding.frozen
+                ? "the weights of the model are damaged: get them again"
+                : "lower learningRate, or look at the data of this step";
+        return new NonFiniteException(when + ": " + finding + "; " + kept + "; " + wayOut, step, keptStep);
     }
 
     /** An evaluation failed in which nothing had been trained. */

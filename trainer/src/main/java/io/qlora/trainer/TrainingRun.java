@@ -175,7 +175,7 @@ public final class TrainingRun {
     /**
      * Loads, trains, saves. A run that is stopped before its first step leaves nothing.
      *
-     * @throws NonFiniteException if something is not finite; the last good adapter has then been saved
+     * @throws NonFiniteException if something is not finite; the last good adapter has then been saved, if there is one
      * @throws DeviceMemoryException if a card's memory does not suffice; the adapter before that step has then been saved
      */
     public Trainer.Outcome run(TrainingListener listener) throws IOException {
@@ -226,7 +226,7 @@ public final class TrainingRun {
             try (MetricsLog metrics = new MetricsLog(metricsFile, done)) {
                 outcome = running.train(train, eval, done, checkpoints, metrics.and(listener));
             } catch (NonFiniteException e) {
-                finish(tuner, e.step(), metricsFile);
+                finish(tuner, e.keptStep(), metricsFile);
                 throw e;
             } catch (DeviceMemoryException e) {
                 long kept = running.optimizer().steps();

@@ -117,11 +117,11 @@ final class TrainingStep {
     }
 
     private NonFiniteException nonFinite(long step, List<Document> documents, double loss) {
-        String tensor = new FiniteProbe(model, parameters, memory)
-                .find(Batches.split(documents, config.batchSize()), new StepKey(config.seed(), step));
+        NonFiniteException.Finding finding = new FiniteProbe(model, parameters, memory)
+                .find(loss, Batches.split(documents, config.batchSize()), new StepKey(config.seed(), step));
         // A loss that is finite vouches for the parameters, whatever its gradients are.
         long kept = Double.isFinite(loss) ? step - 1 : undo(step - 1);
-        return NonFiniteException.inStep(step, kept, new NonFiniteException.Finding(loss, tensor));
+        return NonFiniteException.inStep(step, kept, finding);
     }
 
     /**

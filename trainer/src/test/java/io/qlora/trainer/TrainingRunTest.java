@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.qlora.engine.optim.LearningRate;
 import io.qlora.llama.GenerationOptions;
 import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraConfig;
@@ -178,10 +179,16 @@ class TrainingRunTest {
     @Test
     void aStepThatIsNotFiniteStopsTheRunAndKeepsTheAdapterBeforeIt() throws IOException {
         Path output = folder.resolve("output");
-        TrainingConfig config =
-                training().learningRate(1e30).maxGradNorm(0).maxSteps(50).build();
+        TrainingConfig config = training()
+                .learningRate(1e30)
+                .maxGradNorm(0)
+                .scheduler(LearningRate.Schedule.CONSTANT_WITH_WARMUP) // from 0: the first step is good
+                .warmupRatio(0.5)
+                .build();
         NonFiniteException e =
                 assertThrows(NonFiniteException.class, () -> train(output, config, null, new TrainingListener() {}));
+        assertEquals(1, e.keptStep());
+        assertTrue(e.getMessage().contains("the adapter is kept as it was after step 1"), e.getMessage());
         assertTrue(e.getMessage().startsWith("step " + e.step() + ": "), e.getMessage());
         assertTrue(e.getMessage().contains("not finite"), e.getMessage());
         try (FineTuner tuner = FineTuner.on(MODEL).adapter(output).open()) {
@@ -191,6 +198,18 @@ class TrainingRunTest {
                 }
             });
         }
+    }
+
+    @Test
+    void aRunWithoutAGoodStepLeavesNothingThatKeepsItFromBeingBegunAgain() throws IOException {
+        Path output = folder.resolve("output");
+        TrainingConfig bad = training().learningRate(1e30).maxGradNorm(0).build();
+        NonFiniteException e =
+                assertThrows(NonFiniteException.class, () -> train(output, bad, null, new TrainingListener() {}));
+        assertEquals(0, e.keptStep());
+        assertTrue(e.getMessage().contains("no step before it was good, nothing is kept"), e.getMessage());
+        train(output, training().maxSteps(1).build(), null, new TrainingListener() {});
+        assertTrue(Files.exists(output.resolve("adapter_model.safetensors")));
     }
 
     @Test
