@@ -11,17 +11,24 @@ import java.util.Locale;
 import java.util.Map;
 
 /**
- * What decides every number of a run, beside the model's weights. A checkpoint keeps it, so that it is resumed only by the
+ * What decides every number of a run, of the model's weights a digest. A checkpoint keeps it, so that it is resumed only by the
  * run it is of.
  */
 final class RunIdentity {
 
+    private static final String MODEL = "model_digest";
+
     private final ObjectNode settings = new JsonMapper().createObjectNode();
     private final int totalSteps;
 
-    /** The identity of a run on {@code train}. */
-    RunIdentity(RunOptions options, DataSet train, int totalSteps) {
+    /**
+     * The identity of a run on {@code train}.
+     *
+     * @param model its {@link ModelDigest}
+     */
+    RunIdentity(RunOptions options, String model, DataSet train, int totalSteps) {
         this.totalSteps = totalSteps;
+        settings.put(MODEL, model);
         put(options.lora());
         settings.put("quantization", options.load().quantization().name().toLowerCase(Locale.ROOT));
         settings.put("double_quant", options.load().doubleQuant());
@@ -74,13 +81,18 @@ final class RunIdentity {
      * Requires that a checkpoint is of this run.
      *
      * @param then what it keeps
-     * @throws IllegalArgumentException naming the first setting that differs
+     * @throws IllegalArgumentException if it is of another model, or naming the first setting that differs
      */
     void requireSame(JsonNode then, Path checkpoint) {
+        // An older checkpoint does not know its model.
+        if (then.has(MODEL) && !then.path(MODEL).equals(settings.get(MODEL))) {
+            throw new IllegalArgumentException(checkpoint + ": was made with another model, or this one has changed"
+                    + " since; resume with the model it was begun with");
+        }
         for (Map.Entry<String, JsonNode> setting : settings.properties()) {
             String was = then.path(setting.getKey()).asText("nothing");
             String is = setting.getValue().asText();
-            if (!was.equals(is)) {
+            if (!was.equals(is) && !setting.getKey().equals(MODEL)) {
                 throw new IllegalArgumentException(checkpoint + ": was made with " + setting.getKey() + " " + was
                         + ", this run has " + is + "; resume with the options and the data it was begun with");
             }

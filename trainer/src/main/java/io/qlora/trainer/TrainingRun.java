@@ -1,6 +1,5 @@
 package io.qlora.trainer;
 
-import io.qlora.engine.safetensors.ShardedSafetensors;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.DeviceMemoryException;
 import io.qlora.llama.LlamaConfig;
@@ -39,14 +38,20 @@ public final class TrainingRun {
     private volatile boolean stopRequested;
 
     private TrainingRun(
-            RunOptions options, Device device, LlamaConfig config, DataSet train, DataSet eval, Path checkpoint)
+            RunOptions options,
+            Device device,
+            LlamaConfig config,
+            String model,
+            DataSet train,
+            DataSet eval,
+            Path checkpoint)
             throws IOException {
         this.options = options;
         this.device = device;
         this.config = config;
         this.train = train;
         this.eval = eval;
-        this.identity = new RunIdentity(options, train, totalSteps());
+        this.identity = new RunIdentity(options, model, train, totalSteps());
         this.checkpoint = checkpoint;
         this.done = checkpoint == null ? 0 : CheckpointStore.check(checkpoint, identity);
         this.plan = MemoryPlan.of(config, options, device, train, eval);
@@ -73,7 +78,7 @@ public final class TrainingRun {
         Path checkpoint = checkpoint(options);
         requireFree(options.output(), checkpoint);
         LlamaConfig config = LlamaConfig.read(options.model());
-        ShardedSafetensors.open(options.model()).close();
+        String model = ModelDigest.of(options.model(), config);
         int maxLength = DataSet.maxLength(options.maxLength(), config);
         DataSet train;
         DataSet eval = null;
@@ -90,7 +95,7 @@ public final class TrainingRun {
             train = parts[0];
             eval = parts[1];
         }
-        return new TrainingRun(options, device, config, train, eval, checkpoint);
+        return new TrainingRun(options, device, config, model, train, eval, checkpoint);
     }
 
     private static Path checkpoint(RunOptions options) throws IOException {

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.qlora.engine.optim.LearningRate;
+import io.qlora.engine.safetensors.SafetensorsFile;
 import io.qlora.llama.GenerationOptions;
 import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraConfig;
@@ -21,6 +22,7 @@ import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
@@ -59,10 +61,14 @@ class TrainingRunTest {
     }
 
     private RunOptions options(Path output, TrainingConfig config, double evalSplit, Path resume) {
+        return options(MODEL, output, config, evalSplit, resume);
+    }
+
+    private RunOptions options(Path model, Path output, TrainingConfig config, double evalSplit, Path resume) {
         LoraConfig lora =
                 LoraConfig.builder().r(4).loraAlpha(8).loraDropout(0.1).build();
         return new RunOptions(
-                MODEL,
+                model,
                 List.of(data),
                 List.of(),
                 evalSplit,
@@ -161,6 +167,65 @@ class TrainingRunTest {
                         RunOptions.LATEST,
                         new TrainingListener() {}));
         assertTrue(e.getMessage().contains("learning_rate 0.005"), e.getMessage());
+    }
+
+    @Test
+    void aCheckpointOfAnotherModelIsRefused() throws IOException {
+        Path output = folder.resolve("output");
+        TrainingConfig config = training().maxSteps(2).saveSteps(1).build();
+        train(output, config, null, new TrainingListener() {});
+        Path checkpoint = output.resolve("checkpoint-1");
+
+        Path moved = copyOfModel("moved");
+        TrainingRun.prepare(options(moved, folder.resolve("again"), config, 0, checkpoint));
+
+        Path other = copyOfModel("other");
+        Path shard = other.resolve("model-00002-of-00004.safetensors");
+        byte[] bytes = Files.readAllBytes(shard);
+        try (SafetensorsFile file = SafetensorsFile.open(shard)) {
+            bytes[(int) file.entries().iterator().next().offset()] ^= 1;
+        }
+        Files.write(shard, bytes);
+        RunOptions with = options(other, folder.resolve("again"), config, 0, checkpoint);
+        IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> TrainingRun.prepare(with));
+        assertEquals(
+                checkpoint
+                        + ": was made with another model, or this one has changed since; resume with the model it was"
+                        + " begun with",
+                e.getMessage());
+
+        Path turned = copyOfModel("turned");
+        Path settings = turned.resolve("config.json");
+        Files.writeString(
+                settings, Files.readString(settings).replaceAll("\"rms_norm_eps\": [^,]*", "\"rms_norm_eps\": 1e-3"));
+        RunOptions otherwise = options(turned, folder.resolve("again"), config, 0, checkpoint);
+        assertThrows(IllegalArgumentException.class, () -> TrainingRun.prepare(otherwise));
+    }
+
+    @Test
+    void aCheckpointThatDoesNotKnowItsModelIsResumed() throws IOException {
+        Path output = folder.resolve("output");
+        TrainingConfig config = training().maxSteps(2).saveSteps(1).build();
+        train(output, config, null, new TrainingListener() {});
+        Path checkpoint = output.resolve("checkpoint-1");
+        Path state = checkpoint.resolve("trainer_state.json");
+        String old = Files.readString(state).replaceFirst("\"model_digest\": \"[0-9a-f]*\",", "");
+        assertNotEquals(old, Files.readString(state));
+        Files.writeString(state, old);
+        assertEquals(
+                2,
+                train(folder.resolve("again"), config, checkpoint, new TrainingListener() {})
+                        .steps());
+    }
+
+    private Path copyOfModel(String name) throws IOException {
+        Path copy = Files.createDirectory(folder.resolve(name));
+        try (Stream<Path> files = Files.list(MODEL)) {
+            for (Path file : files.filter(Files::isRegularFile).toList()) {
+                Files.copy(file, copy.resolve(file.getFileName()));
+            }
+        }
+        return copy;
     }
 
     @Test

@@ -141,19 +141,32 @@ public final class SafetensorsFile implements AutoCloseable {
      */
     public byte[] readBytes(String name) throws IOException {
         TensorEntry entry = entry(name);
+        return readBytes(name, requireArray(entry, entry.bytes()));
+    }
+
+    /**
+     * The first of a tensor's bytes, or all where there are fewer, whatever its type, copied to the heap.
+     *
+     * @throws MalformedFileException if there is none of this name
+     */
+    public byte[] readBytes(String name, int most) throws IOException {
+        TensorEntry entry = entry(name);
         try (Arena arena = Arena.ofConfined()) {
-            requireArray(entry, entry.bytes());
-            return segment(entry, arena).toArray(ValueLayout.JAVA_BYTE);
+            return segment(entry, Math.min(most, entry.bytes()), arena).toArray(ValueLayout.JAVA_BYTE);
         }
     }
 
     // Within the file as its header was checked; the system refuses what it has lost since.
     private MemorySegment segment(TensorEntry entry, Arena arena) throws IOException {
-        if (entry.bytes() == 0) {
+        return segment(entry, entry.bytes(), arena);
+    }
+
+    private MemorySegment segment(TensorEntry entry, long bytes, Arena arena) throws IOException {
+        if (bytes == 0) {
             return arena.allocate(0);
         }
         try {
-            return channel.map(FileChannel.MapMode.READ_ONLY, entry.offset(), entry.bytes(), arena);
+            return channel.map(FileChannel.MapMode.READ_ONLY, entry.offset(), bytes, arena);
         } catch (IOException e) {
             throw FileErrors.reading(path, e);
         }

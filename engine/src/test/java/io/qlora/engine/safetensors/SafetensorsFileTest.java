@@ -120,6 +120,8 @@ class SafetensorsFileTest {
             assertEquals(Optional.empty(), file.entry("odd").tensorType());
             assertEquals("Q3_K [7]", file.entry("odd").toString());
             assertEquals(3, file.readBytes("odd").length);
+            assertEquals(2, file.readBytes("odd", 2).length);
+            assertEquals(3, file.readBytes("odd", 4).length);
             IOException e = assertThrows(MalformedFileException.class, () -> file.map("ids", device));
             assertEquals(
                     path + ": tensor ids: its type should be one of F32, F16, BF16, I32, U8, found I64 [1]",
