@@ -17,12 +17,12 @@ final class GpuBench {
     /** Whether everything on the card was right. */
     static boolean run(String name, String binding, Pattern only, boolean small, Path json, PrintWriter out)
             throws IOException {
-        try (GpuBenchRun run = new GpuBenchRun(json, out);
+        try (BenchWatch watch = new BenchWatch("opening the card, where Hopper's own instructions are tried", out);
                 Device device = UsageException.of(() -> Accelerators.open(name, binding))) {
             if (!(device instanceof CudaDevice card)) {
                 throw new UsageException("bench gpu measures cards, --device " + name + " is none");
             }
-            return run.on(card, new CardBench.Options(only, small));
+            return new GpuBenchRun(json, out, watch).on(card, new CardBench.Options(only, small));
         }
     }
 }

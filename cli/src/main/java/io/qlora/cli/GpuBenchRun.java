@@ -9,13 +9,12 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.List;
 
 /** One bench of a card: prints the tables, and keeps what there is already in a file. */
-final class GpuBenchRun implements CardBench.Listener, AutoCloseable {
+final class GpuBenchRun implements CardBench.Listener {
 
     /**
      * What is written.
@@ -26,29 +25,21 @@ final class GpuBenchRun implements CardBench.Listener, AutoCloseable {
      */
     record Written(String date, String java, boolean complete, Report report) {}
 
-    /** After so long without a word, what is being done is taken for a kernel that never ends. */
-    private static final Duration PATIENCE = Duration.ofMinutes(2);
-
     private final Path json;
     private final PrintWriter out;
-    private final Thread watch;
-    private volatile long heard = System.nanoTime();
-    private volatile Report soFar; // null: nothing yet
-    private volatile String doing = "opening the card, where Hopper's own instructions are tried";
+    private final BenchWatch watch;
 
-    /** Begins to watch; to be made before the card is opened, since that may already take for ever. */
-    GpuBenchRun(Path json, PrintWriter out) {
+    GpuBenchRun(Path json, PrintWriter out, BenchWatch watch) {
         this.json = json;
         this.out = out;
-        this.watch = Thread.ofPlatform().daemon().name("qlora-bench-watch").unstarted(this::watch);
-        watch.start();
+        this.watch = watch;
     }
 
     /** Whether everything on the card was right. */
     boolean on(CudaDevice card, CardBench.Options options) throws IOException {
         GpuSteps steps = new GpuSteps(card.driver().memoryInfo().free());
         Report report = new CardBench(card, options, this).run(List.of(steps));
-        close(); // what is written now is all
+        watch.close(); // what is written now is all
         write(report, true);
         out.println();
         out.println((report.passed()
@@ -61,7 +52,7 @@ final class GpuBenchRun implements CardBench.Listener, AutoCloseable {
 
     @Override
     public void line(String line) {
-        heard = System.nanoTime();
+        watch.hear();
         out.println(line);
         out.flush();
     }
@@ -69,9 +60,12 @@ final class GpuBenchRun implements CardBench.Listener, AutoCloseable {
     /** What is there already is kept on disk: the process may be ended from outside, or never get on. */
     @Override
     public void next(Report report, String next) {
-        heard = System.nanoTime();
-        soFar = report;
-        doing = next;
+        watch.begin(next);
+        watch.atLast(why -> keep(report.failed(why)));
+        keep(report);
+    }
+
+    private void keep(Report report) {
         try {
             write(report, false);
         } catch (IOException e) {
@@ -84,32 +78,5 @@ final class GpuBenchRun implements CardBench.Listener, AutoCloseable {
         String date = Instant.now().truncatedTo(ChronoUnit.SECONDS).toString();
         Json.print(new Written(date, Runtime.version().toString(), complete, report), new PrintWriter(text));
         AtomicFiles.write(json, text.toString());
-    }
-
-    /** Ends the process when a kernel does not: the thread that waits for it in the driver cannot be interrupted. */
-    private void watch() {
-        try {
-            while (System.nanoTime() - heard < PATIENCE.toNanos()) {
-                Thread.sleep(Duration.ofSeconds(1));
-            }
-            String why = doing + ": nothing was heard of it for " + PATIENCE.toMinutes()
-                    + " minutes, the rest was left out; --only chooses what is done, and"
-                    + " -Dqlora.cuda.wgmma=false does without Hopper's own instructions";
-            line("FAILED " + why);
-            if (soFar != null) {
-                write(soFar.failed(why), false);
-            }
-        } catch (InterruptedException e) {
-            return; // all is done
-        } catch (IOException e) {
-            line(e.getMessage());
-        }
-        Runtime.getRuntime().halt(Failures.FAILED);
-    }
-
-    /** Ends the watch. */
-    @Override
-    public void close() {
-        watch.interrupt();
     }
 }
