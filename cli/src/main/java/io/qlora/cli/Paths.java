@@ -1,21 +1,18 @@
 package io.qlora.cli;
 
+import io.qlora.lora.HubName;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.regex.Pattern;
 
 /** Checks of the paths on a command line, before anything is done. */
 final class Paths {
 
     private Paths() {}
 
-    /** The name of a model on Hugging Face, which is a path, too. */
-    private static final Pattern HUB_NAME = Pattern.compile("\\w[\\w.-]*/[\\w.-]+");
-
     /** Requires a directory that holds a model. */
     static void requireModel(Path directory) {
-        if (!Files.exists(directory) && HUB_NAME.matcher(directory.toString()).matches()) {
+        if (!Files.exists(directory) && HubName.isName(directory.toString())) {
             throw new UsageException("--model " + directory + ": there is no such directory; if that is a name on"
                     + " Hugging Face, get the model's files from there first, none are downloaded");
         }

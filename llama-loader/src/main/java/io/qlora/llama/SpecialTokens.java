@@ -1,13 +1,15 @@
 package io.qlora.llama;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.qlora.engine.safetensors.JsonFiles;
 import io.qlora.engine.safetensors.MalformedFileException;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.Set;
@@ -17,8 +19,7 @@ import java.util.TreeSet;
  * The token that ends a document, and those at which generation stops. As in transformers 5, the tokenizer's own files come
  * first: {@code special_tokens_map.json}, which older versions wrote, then {@code tokenizer_config.json}, which is asked
  * alone if it has {@code added_tokens_decoder}. Where they do not speak of it, the class that makes the tokenizer anew does,
- * and then {@code config.json}. (What begins a
- * document is the template's in {@code tokenizer.json} to say.)
+ * and then {@code config.json}. (What begins a document is the template's in {@code tokenizer.json} to say.)
  */
 final class SpecialTokens {
 
@@ -46,15 +47,16 @@ final class SpecialTokens {
     }
 
     private static Optional<Named> named(Path directory, String name) throws IOException {
-        Path map = directory.resolve(TokenizerSettings.MAP);
-        Path config = directory.resolve(TokenizerSettings.CONFIG);
-        boolean alone = Files.exists(config) && JsonFiles.readObject(config).has(TokenizerSettings.DECODER);
-        for (Path file : alone ? List.of(config) : List.of(map, config)) {
-            JsonNode object = Files.exists(file) ? JsonFiles.readObject(file) : null;
-            if (object == null || !object.has(name)) {
+        TokenizerSettings settings = TokenizerSettings.read(directory);
+        Map<String, ObjectNode> files = new LinkedHashMap<>();
+        files.put(TokenizerSettings.MAP, settings.map());
+        files.put(TokenizerSettings.CONFIG, settings.config());
+        for (Map.Entry<String, ObjectNode> each : files.entrySet()) {
+            Path file = directory.resolve(each.getKey());
+            if (!each.getValue().has(name)) {
                 continue;
             }
-            JsonNode node = object.get(name);
+            JsonNode node = each.getValue().get(name);
             JsonNode token = node.isObject() ? node.path("content") : node;
             if (!token.isTextual() && !token.isNull()) {
                 throw new MalformedFileException(file, name + " should be a token, found " + JsonFiles.describe(node));

@@ -9,7 +9,7 @@ import java.util.Optional;
 import java.util.regex.Pattern;
 
 /** What Hugging Face's hub calls a base model, {@code owner/name}; it refuses cards that give a path for that. */
-final class HubName {
+public final class HubName {
 
     /** As the hub has names: no dot or dash first or last, none twice. */
     private static final Pattern NAME = Pattern.compile("(?!.*(--|\\.\\.))\\w([\\w.-]*\\w)?/\\w([\\w.-]*\\w)?");
@@ -46,7 +46,8 @@ final class HubName {
         }
     }
 
-    private static boolean isName(String text) {
+    /** Whether a text can be a name on the hub; a path may look so, too. */
+    public static boolean isName(String text) {
         return NAME.matcher(text).matches();
     }
 

@@ -84,18 +84,19 @@ final class RunIdentity {
      * @throws IllegalArgumentException if it is of another model, or naming the first setting that differs
      */
     void requireSame(JsonNode then, Path checkpoint) {
-        // An older checkpoint does not know its model.
-        if (then.has(MODEL) && !then.path(MODEL).equals(settings.get(MODEL))) {
-            throw new IllegalArgumentException(checkpoint + ": was made with another model, or this one has changed"
-                    + " since; resume with the model it was begun with");
-        }
         for (Map.Entry<String, JsonNode> setting : settings.properties()) {
-            String was = then.path(setting.getKey()).asText("nothing");
+            String name = setting.getKey();
+            String was = then.path(name).asText("nothing");
             String is = setting.getValue().asText();
-            if (!was.equals(is) && !setting.getKey().equals(MODEL)) {
-                throw new IllegalArgumentException(checkpoint + ": was made with " + setting.getKey() + " " + was
-                        + ", this run has " + is + "; resume with the options and the data it was begun with");
+            boolean model = name.equals(MODEL);
+            if (was.equals(is) || (model && !then.has(MODEL))) { // an older checkpoint does not know its model
+                continue;
             }
+            throw new IllegalArgumentException(checkpoint + ": was made with "
+                    + (model
+                            ? "another model, or this one has changed since; resume with the model it was begun with"
+                            : name + " " + was + ", this run has " + is
+                                    + "; resume with the options and the data it was begun with"));
         }
     }
 }

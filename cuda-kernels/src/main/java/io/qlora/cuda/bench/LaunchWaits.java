@@ -13,8 +13,8 @@ import java.util.Set;
 
 /**
  * How long a card waits for its host between launches: a second device on the same card whose every launch, a library's, too,
- * and every copy and filling on the card, stands between two events. A gap between two kernels as short as a tenth of all is what the events cost; what is more was spent
- * waiting. Since the events make the host slower, it is an upper bound.
+ * and every copy and filling on the card, stands between two events. A gap between two kernels as short as a tenth of all is
+ * what the events cost; what is more was spent waiting. Since the events make the host slower, it is an upper bound.
  */
 public final class LaunchWaits implements AutoCloseable {
 

@@ -100,13 +100,7 @@ public final class RowProduct {
         y.set(FLOAT, output + 4, Lanes.sum(sum1));
         y.set(FLOAT, output + 8, Lanes.sum(sum2));
         y.set(FLOAT, output + 12, Lanes.sum(sum3));
-        for (; k < length; k++) {
-            float v = x.get(FLOAT, offset + 4L * k);
-            for (int r = 0; r < GROUP; r++) {
-                float before = y.get(FLOAT, output + 4L * r);
-                y.set(FLOAT, output + 4L * r, Math.fma(v, w.get(FLOAT, row + r * stride + 4L * k), before));
-            }
-        }
+        rest(DType.F32, x, offset, w, row, k, length, y, output);
     }
 
     /** The products of x, from a byte offset on, with each of four rows of w, straight from memory, of bfloat16. */
@@ -130,14 +124,26 @@ public final class RowProduct {
         y.set(FLOAT, output + 4, Lanes.sum(sum1));
         y.set(FLOAT, output + 8, Lanes.sum(sum2));
         y.set(FLOAT, output + 12, Lanes.sum(sum3));
-        for (; k < length; k++) {
+        rest(DType.BF16, x, offset, w, row, k, length, y, output);
+    }
+
+    /** Adds what is left of the sums, from index {@code from} on, in which there is no whole vector. */
+    private static void rest(
+            DType dtype,
+            MemorySegment x,
+            long offset,
+            MemorySegment w,
+            long row,
+            int from,
+            int length,
+            MemorySegment y,
+            long output) {
+        for (int k = from; k < length; k++) {
             float v = x.get(FLOAT, offset + 4L * k);
             for (int r = 0; r < GROUP; r++) {
-                float before = y.get(FLOAT, output + 4L * r);
-                y.set(
-                        FLOAT,
-                        output + 4L * r,
-                        Math.fma(v, Float.intBitsToFloat(w.get(SHORT, row + r * stride + 2L * k) << 16), before));
+                long at = row + dtype.bytes() * ((long) r * length + k);
+                float weight = dtype == DType.F32 ? w.get(FLOAT, at) : Float.intBitsToFloat(w.get(SHORT, at) << 16);
+                y.set(FLOAT, output + 4L * r, Math.fma(v, weight, y.get(FLOAT, output + 4L * r)));
             }
         }
     }
