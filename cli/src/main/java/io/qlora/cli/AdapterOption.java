@@ -2,7 +2,6 @@ package io.qlora.cli;
 
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.PlanningDevice;
-import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraAdapter;
@@ -36,10 +35,10 @@ final class AdapterOption {
      *
      * @throws IOException naming file and tensor
      */
-    void requireFor(LlamaConfig config, LoadOptions options) throws IOException {
+    void requireFor(Path model, LoadOptions options) throws IOException {
         if (directory != null) {
             try (PlanningDevice device = new PlanningDevice();
-                    LlamaModel planned = LlamaModel.plan(config, options, device);
+                    LlamaModel planned = LlamaModel.plan(model, options, device);
                     ModelMemory memory = new ModelMemory(device)) {
                 LoraAdapter.load(directory, planned.linears(), memory);
             }

@@ -64,7 +64,7 @@ final class EvalCommand implements Callable<Integer> {
         try (LlamaTokenizer tokenizer = LlamaTokenizer.load(model.directory(), config)) {
             set = data.read(tokenizer, config);
         }
-        adapter.requireFor(config, model.load());
+        adapter.requireFor(model.directory(), model.load());
         try (Reporter reporter = Reporter.onStandardError(spec.commandLine());
                 Device opened = device.open()) {
             reporter.announce(device, opened);

@@ -61,7 +61,7 @@ final class GenerateCommand implements Callable<Integer> {
                 Reporter reporter = Reporter.onStandardError(spec.commandLine());
                 Device opened = device.open()) {
             int[] ids = ids(tokenizer, config);
-            adapter.requireFor(config, model.load());
+            adapter.requireFor(model.directory(), model.load());
             reporter.announce(device, opened);
             reporter.announce(model, config, adapter);
             for (String setting : GenerationConfig.notApplied(model.directory())) {

@@ -14,6 +14,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -47,7 +49,7 @@ class NonFiniteTest {
         train(TinyModel.DIRECTORY, 1e30)
                 .assertFailure(
                         "step 2: the loss is NaN and the first tensor that is not finite is the input of model.layers.0.self_attn.o_proj",
-                        "no step before it was good, nothing is kept",
+                        "no step before it was good, there is nothing to keep",
                         "lower --learning-rate");
         assertEquals(Set.of(), Contents.of(output).names());
         assertEquals(0, train(TinyModel.DIRECTORY, 1e-3).status());
@@ -83,7 +85,7 @@ class NonFiniteTest {
         train(model, 1e-3)
                 .assertFailure(
                         "step 1: the loss is NaN and the first tensor that is not finite is the weight of the output head;"
-                                + " no step before it was good, nothing is kept; the weights of the model are damaged: get"
+                                + " no step before it was good, there is nothing to keep; the weights of the model are damaged: get"
                                 + " them again");
         assertEquals(Set.of(), Contents.of(output).names());
         Cli.run("eval", "--model", model, "--data", data)
@@ -97,6 +99,22 @@ class NonFiniteTest {
         poison(model.resolve("model-00001-of-00004.safetensors"), "model.embed_tokens.weight");
         Cli.run("eval", "--model", model, "--data", data)
                 .assertFailure("evaluation: the loss is NaN", "the embedding's weight");
+    }
+
+    @Test
+    void aNormThatIsNotFiniteIsNamed() throws IOException {
+        Path model = TinyModel.copyTo(folder.resolve("model"));
+        String name = "model.layers.1.post_attention_layernorm.weight";
+        poison(shardOf(model, name), name);
+        train(model, 1e-3).assertFailure("step 1: the loss is NaN", name, "the weights of the model are damaged");
+    }
+
+    private static Path shardOf(Path model, String name) throws IOException {
+        String index = Files.readString(model.resolve("model.safetensors.index.json"));
+        Matcher shard = Pattern.compile('"' + Pattern.quote(name) + "\"\\s*:\\s*\"(.*?)\"")
+                .matcher(index);
+        assertTrue(shard.find(), index);
+        return model.resolve(shard.group(1));
     }
 
     @Test

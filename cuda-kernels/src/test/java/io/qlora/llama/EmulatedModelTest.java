@@ -118,7 +118,7 @@ class EmulatedModelTest {
         try (CudaDevice card = card(DType.BF16);
                 PlanningDevice planning = new PlanningDevice(card);
                 LlamaModel model = LlamaModel.load(directory, NF4, card);
-                LlamaModel plan = LlamaModel.plan(LlamaConfig.read(directory), NF4, planning)) {
+                LlamaModel plan = LlamaModel.plan(directory, NF4, planning)) {
             assertEquals(model.weightBytes(), plan.weightBytes());
         }
     }

@@ -58,9 +58,9 @@ final class BitsAndBytesReader {
      *
      * @throws MalformedFileException if it is quantised in another way
      */
-    boolean has(Layout.Spec spec) throws MalformedFileException {
+    static boolean has(ModelFiles files, Layout.Spec spec) throws MalformedFileException {
         if (files.contains(spec.module() + ".SCB")) {
-            throw refused(spec, "8-bit weights of bitsandbytes");
+            throw refused(files, spec, "8-bit weights of bitsandbytes");
         }
         if (files.contains(spec.name() + NF4)) {
             return true;
@@ -69,9 +69,14 @@ final class BitsAndBytesReader {
         Optional<String> other =
                 files.names().stream().filter(name -> name.startsWith(state)).findFirst();
         if (other.isPresent()) {
-            throw refused(spec, other.get().substring(state.length()));
+            throw refused(files, spec, other.get().substring(state.length()));
         }
         return false;
+    }
+
+    /** Whether the scales of the weight {@code spec}, which is there in 4 bit, are quantised themselves. */
+    static boolean nested(ModelFiles files, Layout.Spec spec) {
+        return files.contains(spec.name() + ".nested_absmax");
     }
 
     /** The weight {@code spec}, which is there in 4 bit. */
@@ -79,14 +84,15 @@ final class BitsAndBytesReader {
         return new Nf4Weight(spec.out(), spec.in(), codes(spec), absmax(spec));
     }
 
-    private MalformedFileException refused(Layout.Spec spec, String found) throws MalformedFileException {
+    private static MalformedFileException refused(ModelFiles files, Layout.Spec spec, String found)
+            throws MalformedFileException {
         return new MalformedFileException(
                 files.file(spec.name(), spec).path(),
                 spec.name() + ": expected 16 or 32 bit, or NF4, found " + found + ": take the model in 16 bit");
     }
 
     /** The error that the head or the embedding is there in 4 bit. */
-    MalformedFileException refusedTable(Layout.Spec spec) throws MalformedFileException {
+    static MalformedFileException refusedTable(ModelFiles files, Layout.Spec spec) throws MalformedFileException {
         return new MalformedFileException(
                 files.file(spec.name(), spec).path(),
                 spec.name()
@@ -112,7 +118,7 @@ final class BitsAndBytesReader {
         JsonFields state = state(spec);
         requireCodebook(spec);
         long blocks = (spec.shape().size() + Nf4Weight.BLOCK - 1) / Nf4Weight.BLOCK;
-        if (!files.contains(spec.name() + ".nested_absmax")) {
+        if (!nested(files, spec)) {
             return new Nf4Weight.Plain(floats(spec.name() + ".absmax", blocks));
         }
         requireNumber(state, "nested_blocksize", Nf4Weight.NESTED_BLOCK);

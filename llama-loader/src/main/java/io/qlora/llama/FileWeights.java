@@ -12,10 +12,6 @@ import io.qlora.nf4.Nf4;
 import java.io.IOException;
 import java.lang.System.Logger.Level;
 import java.util.List;
-import java.util.Optional;
-import java.util.Set;
-import java.util.function.Predicate;
-import java.util.stream.Collectors;
 
 /**
  * Weights from a directory. What stays dense stays mapped, or is copied to a device that has memory of its own; what is
@@ -26,144 +22,76 @@ final class FileWeights implements WeightSource {
 
     private static final System.Logger LOG = System.getLogger("io.qlora.llama");
 
-    private final Layout layout;
     private final ModelFiles files;
+    private final StoredModel storedModel;
     private final LoadOptions options;
     private final ModelMemory memory;
     private final Device device;
     private final StoredTensors stored;
     private final BitsAndBytesReader fourBit;
-    private final boolean quantised; // already, in the files
+    private final boolean tied;
 
     /**
      * Weights from files.
      *
      * @param mapped where to keep what has to stay mapped as long as the model
-     * @throws MalformedFileException if the files hold tensors that belong to another kind of model, or what they hold does
-     *     not go with the options
+     * @throws MalformedFileException as {@link StoredModel}: before any work is done, since that may take minutes
      */
     FileWeights(Layout layout, ModelFiles files, LoadOptions options, ModelMemory memory, List<MappedTensor> mapped)
-            throws MalformedFileException {
-        this.layout = layout;
+            throws IOException {
         this.files = files;
+        this.storedModel = new StoredModel(layout, files, options);
         this.options = options;
         this.memory = memory;
         this.device = memory.device();
-        this.quantised = BitsAndBytesReader.anyIn(files);
-        if (quantised && options.quantization() == LoadOptions.Quantization.NONE) {
-            throw new MalformedFileException(
-                    files.directory(),
-                    "expected weights in 16 or 32 bit for quantization none, found a 4-bit checkpoint: load it with nf4, "
-                            + "or take the 16-bit model");
-        }
         this.stored = new StoredTensors(files, memory, mapped);
         this.fourBit = new BitsAndBytesReader(files, stored, memory);
-        requireAll();
-        requireNothingElse();
+        this.tied = storedModel.tied(device);
+        warn(layout);
     }
 
-    // Before any work is done, since that may take minutes.
-    private void requireAll() throws MalformedFileException {
-        for (Layout.Spec spec : layout.specs()) {
-            boolean optional = spec.equals(layout.head()) && layout.config().tieWordEmbeddings();
-            boolean quantised = fourBit.has(spec);
-            if (quantised && (spec.equals(layout.head()) || spec.equals(layout.embedding()))) {
-                throw fourBit.refusedTable(spec);
-            }
-            if (!quantised && (!optional || files.contains(spec.name()))) {
-                files.file(stored(spec));
-            }
-        }
-    }
-
-    // A tensor inside a block that is none of Llama's has a part in the computation; elsewhere it is as likely ballast.
-    private void requireNothingElse() throws MalformedFileException {
-        Set<String> known = layout.specs().stream().map(Layout.Spec::name).collect(Collectors.toSet());
-        Predicate<String> expected = name -> known.contains(name)
-                || known.contains(BitsAndBytesReader.weightOf(name))
-                || name.endsWith("rotary_emb.inv_freq");
-        List<String> others = files.names().stream().filter(expected.negate()).toList();
-        Optional<String> inside =
-                others.stream().filter(name -> name.startsWith(Layout.LAYERS)).findFirst();
-        if (inside.isPresent()) {
-            throw new MalformedFileException(
-                    files.file(inside.get(), "").path(),
-                    "expected the tensors of a Llama model with num_hidden_layers "
-                            + layout.config().numHiddenLayers() + ", found " + inside.get()
-                            + " too: the model would be computed wrongly");
-        }
-        if (!others.isEmpty()) {
+    private void warn(Layout layout) {
+        List<String> leftOut = storedModel.leftOut();
+        if (!leftOut.isEmpty()) {
             LOG.log(
                     Level.WARNING,
                     "{0}: {1} tensors are not part of a Llama model and are left out: {2}",
                     files.directory(),
-                    others.size(),
-                    String.join(", ", others.subList(0, Math.min(others.size(), 5))));
+                    leftOut.size(),
+                    String.join(", ", leftOut.subList(0, Math.min(leftOut.size(), 5))));
+        }
+        if (layout.config().tieWordEmbeddings() && !tied) {
+            LOG.log(
+                    Level.WARNING,
+                    "{0}: tie_word_embeddings is true, but {1} is there and differs from the embedding: it is used",
+                    files.directory(),
+                    layout.head().name());
         }
     }
 
-    // As in transformers 5, a head that is there and is not the embedding is one of its own, whatever the config says.
     @Override
-    public boolean tied() throws IOException {
-        Layout.Spec head = layout.head();
-        if (!layout.config().tieWordEmbeddings()) {
-            return false;
-        }
-        if (!files.contains(head.name()) || !files.contains(layout.embedding().name())) {
-            return true;
-        }
-        try (MappedTensor first = files.map(layout.embedding(), device);
-                MappedTensor second = files.map(head, device)) {
-            if (first.tensor().dtype() == second.tensor().dtype()
-                    && first.tensor().segment().mismatch(second.tensor().segment()) < 0) {
-                return true;
-            }
-        }
-        LOG.log(
-                Level.WARNING,
-                "{0}: tie_word_embeddings is true, but {1} is there and differs from the embedding: it is used",
-                files.directory(),
-                head.name());
-        return false;
+    public boolean tied() {
+        return tied;
     }
 
     @Override
     public DenseWeight table(Layout.Spec spec) throws IOException {
-        return stored.dense(stored(spec));
+        return stored.dense(storedModel.stored(spec));
     }
 
     /** The values of a weight, widened to float32, copied to {@code target}. */
     void copy(Layout.Spec spec, Tensor target) throws IOException {
-        target.set(files.read(stored(spec)));
-    }
-
-    // The name under which a tensor is stored: one that is embedding and head at once may have either.
-    private Layout.Spec stored(Layout.Spec spec) throws MalformedFileException {
-        Layout.Spec head = layout.head();
-        boolean there = files.contains(spec.name());
-        if (!there && spec.equals(layout.embedding()) && layout.config().tieWordEmbeddings()) {
-            return files.contains(head.name()) ? head : spec;
-        }
-        if (!there && spec.equals(head)) {
-            throw new MalformedFileException(
-                    files.directory(),
-                    head.name() + " is missing: expected " + head
-                            + ", since tie_word_embeddings is false; if it is to be the embedding, set that to true in "
-                            + ConfigReader.FILE);
-        }
-        return spec;
+        target.set(files.read(storedModel.stored(spec)));
     }
 
     @Override
     public Weight linear(Layout.Spec spec) throws IOException {
-        if (fourBit.has(spec)) {
-            return fourBit.read(spec);
-        }
-        // In a 4-bit checkpoint, what is stored in full was left out of the quantisation on purpose.
-        if (quantised || options.quantization() == LoadOptions.Quantization.NONE) {
-            return stored.dense(spec);
-        }
-        return stored.during(spec, values -> Nf4.quantize(values, options.doubleQuant(), memory, device));
+        return switch (storedModel.form(spec)) {
+            case DENSE -> stored.dense(spec);
+            case FOUR_BIT -> fourBit.read(spec);
+            case TO_BE_QUANTISED ->
+                stored.during(spec, values -> Nf4.quantize(values, options.doubleQuant(), memory, device));
+        };
     }
 
     @Override

@@ -27,6 +27,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.SequencedMap;
 import java.util.function.BiFunction;
 
 /**
@@ -116,16 +117,23 @@ public final class LlamaModel implements AutoCloseable {
     }
 
     /**
-     * A model of the right sizes and no values, for rehearsing a step on a device that only counts memory. Weights that
-     * {@link #load} would leave mapped are made like the others, as of {@link LlamaConfig#dtype}.
+     * A model of the sizes that {@link #load} would give, and no values, for rehearsing a step on a device that only counts
+     * memory. Weights that would be left mapped are made like the others. Of the files only headers are read.
+     *
+     * @throws io.qlora.engine.safetensors.MalformedFileException as {@link #load}
+     * @throws IOException in a sentence that names the path, if something cannot be read
      */
-    public static LlamaModel plan(LlamaConfig config, LoadOptions options, Device device) {
-        return makeWithoutFiles(
-                config,
-                device,
-                (memory, mapped) -> options.trainable()
-                        ? new TrainableWeights(config.tieWordEmbeddings(), memory, (spec, target) -> {})
-                        : new PlannedWeights(config, options, memory));
+    public static LlamaModel plan(Path directory, LoadOptions options, Device device) throws IOException {
+        LlamaConfig config = LlamaConfig.read(directory);
+        try (ModelFiles files = ModelFiles.open(directory)) {
+            StoredModel stored = new StoredModel(new Layout(config), files, options);
+            return make(
+                    config,
+                    device,
+                    (memory, mapped) -> options.trainable()
+                            ? new TrainableWeights(stored.tied(device), memory, (spec, target) -> {})
+                            : new PlannedWeights(stored, memory));
+        }
     }
 
     /**
@@ -187,6 +195,18 @@ public final class LlamaModel implements AutoCloseable {
         return head;
     }
 
+    /** The weights of the normalisations, [C] each, by their Hugging Face names, in the order in which they are met. */
+    public SequencedMap<String, Tensor> norms() {
+        Layout layout = new Layout(config);
+        SequencedMap<String, Tensor> norms = new LinkedHashMap<>();
+        for (int i = 0; i < layers.size(); i++) {
+            norms.put(layout.attentionNorm(i).name(), layers.get(i).attentionNorm());
+            norms.put(layout.feedForwardNorm(i).name(), layers.get(i).feedForwardNorm());
+        }
+        norms.put(layout.finalNorm().name(), norm);
+        return norms;
+    }
+
     /** The weights that can be trained: all, each once, or none. */
     public Parameters parameters() {
         return parameters;
@@ -194,12 +214,12 @@ public final class LlamaModel implements AutoCloseable {
 
     /** Bytes of all weights, those that are mapped included, gradients not. */
     public long weightBytes() {
-        long bytes = embedding.byteSize() + norm.byteSize();
-        for (LlamaLayer layer : layers) {
-            bytes += layer.attentionNorm().byteSize() + layer.feedForwardNorm().byteSize();
-            for (LlamaLinear linear : layer.linears()) {
-                bytes += linear.weight().byteSize();
-            }
+        long bytes = embedding.byteSize();
+        for (Tensor each : norms().values()) {
+            bytes += each.byteSize();
+        }
+        for (AdaptableLinear linear : linears()) {
+            bytes += linear.weight().byteSize();
         }
         return head == embedding ? bytes : bytes + head.byteSize();
     }

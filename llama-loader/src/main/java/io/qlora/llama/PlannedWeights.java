@@ -6,45 +6,41 @@ import io.qlora.engine.tensor.DenseWeight;
 import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.engine.tensor.Weight;
+import java.io.IOException;
 
-/** Weights of the right sizes and no values, for a rehearsal on a device that only counts. */
+/** Weights of the sizes that those in a model's files will have, and no values, for a rehearsal on a device that only counts. */
 final class PlannedWeights implements WeightSource {
 
-    private final LlamaConfig config;
-    private final LoadOptions options;
+    private final StoredModel stored;
     private final ModelMemory memory;
 
-    PlannedWeights(LlamaConfig config, LoadOptions options, ModelMemory memory) {
-        this.config = config;
-        this.options = options;
+    PlannedWeights(StoredModel stored, ModelMemory memory) {
+        this.stored = stored;
         this.memory = memory;
     }
 
     @Override
-    public boolean tied() {
-        return config.tieWordEmbeddings();
+    public boolean tied() throws IOException {
+        return stored.tied(memory.device());
     }
 
     @Override
-    public DenseWeight table(Layout.Spec spec) {
-        return new DenseWeight(
-                memory.empty(StoredTensors.dense(config.dtype(), memory.device()), spec.out(), spec.in()));
+    public DenseWeight table(Layout.Spec spec) throws IOException {
+        DType dtype = StoredTensors.dense(stored.dtype(spec), memory.device());
+        return new DenseWeight(memory.empty(dtype, spec.out(), spec.in()));
     }
 
     @Override
-    public Weight linear(Layout.Spec spec) {
-        if (options.quantization() == LoadOptions.Quantization.NONE) {
+    public Weight linear(Layout.Spec spec) throws IOException {
+        if (stored.form(spec) == StoredModel.Form.DENSE) {
             return table(spec);
         }
         long blocks = (spec.shape().size() + Nf4Weight.BLOCK - 1) / Nf4Weight.BLOCK;
         Tensor codes = memory.empty(DType.U8, (spec.shape().size() + 1) / 2);
-        return new Nf4Weight(spec.out(), spec.in(), codes, absmax(blocks));
+        return new Nf4Weight(spec.out(), spec.in(), codes, absmax(blocks, stored.nested(spec)));
     }
 
-    private Nf4Weight.Absmax absmax(long blocks) {
-        boolean nested = config.bitsAndBytes() == null
-                ? options.doubleQuant()
-                : config.bitsAndBytes().doubleQuant();
+    private Nf4Weight.Absmax absmax(long blocks, boolean nested) {
         if (!nested) {
             return new Nf4Weight.Plain(memory.empty(DType.F32, blocks));
         }

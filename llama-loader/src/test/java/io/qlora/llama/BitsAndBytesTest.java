@@ -1,12 +1,14 @@
 package io.qlora.llama;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.memory.PlanningDevice;
 import io.qlora.engine.safetensors.MalformedFileException;
 import io.qlora.engine.tensor.DenseWeight;
 import io.qlora.engine.tensor.Nf4Weight;
@@ -93,6 +95,7 @@ class BitsAndBytesTest {
     @Test
     void scalesThatAreNotQuantisedAreReadToo() throws IOException {
         float[] expected = logits();
+        assertPlanned();
         float[] absmax = decodedAbsmax();
         TensorFile.edit(file, tensors -> {
             tensors.put(WEIGHT + ".absmax", TensorFile.Raw.floats(absmax));
@@ -101,6 +104,16 @@ class BitsAndBytesTest {
             return tensors;
         });
         assertArrayEquals(expected, logits());
+        assertPlanned();
+    }
+
+    /** A plan has the model's size. */
+    private void assertPlanned() throws IOException {
+        try (PlanningDevice planning = new PlanningDevice();
+                LlamaModel planned = LlamaModel.plan(model, LoadOptions.defaults(), planning);
+                LlamaModel loaded = LlamaModel.load(model, LoadOptions.defaults(), device)) {
+            assertEquals(loaded.weightBytes(), planned.weightBytes());
+        }
     }
 
     private float[] decodedAbsmax() throws IOException {
@@ -138,6 +151,7 @@ class BitsAndBytesTest {
             assertInstanceOf(DenseWeight.class, loaded.linears().get(8).weight());
             assertTrue(Models.largestDifference(expected, Models.logits(loaded, IDS)) < 1e-5);
         }
+        assertPlanned();
     }
 
     @Test

@@ -265,32 +265,49 @@ class LlamaModelTest {
 
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
-    void aRehearsalTakesTheMemoryOfTheStep(boolean checkpointing) {
+    void aRehearsalTakesTheMemoryOfTheStep(boolean checkpointing) throws IOException {
         LoadOptions options = LoadOptions.builder()
                 .quantization(LoadOptions.Quantization.NONE)
                 .trainable(true)
                 .build();
-        LlamaConfig config = Models.small().build();
+        Path directory = Models.write(temporary.resolve("model"), Models.small().build(), device);
         try (PlanningDevice planning = new PlanningDevice();
-                LlamaModel planned = LlamaModel.plan(config, options, planning);
-                LlamaModel real = LlamaModel.random(config, 3, device)) {
+                LlamaModel planned = LlamaModel.plan(directory, options, planning);
+                LlamaModel real = LlamaModel.load(directory, options, device)) {
             assertEquals(step(real, checkpointing), step(planned, checkpointing));
         }
     }
 
-    @ParameterizedTest
-    @ValueSource(strings = {"nf4", "single", "none", "bnb"})
-    void aPlannedModelHasTheSizeOfTheLoadedOne(String kind) throws IOException {
-        LoadOptions options = switch (kind) {
-            case "none" -> Models.DENSE;
-            case "single" -> LoadOptions.builder().doubleQuant(false).build();
-            default -> LoadOptions.defaults();
-        };
-        Path directory = kind.equals("bnb") ? Golden.TINY.figures().resolve("bnb-4bit") : Golden.TINY.model();
+    private void assertPlanned(Path directory, LoadOptions options) throws IOException {
         try (PlanningDevice planning = new PlanningDevice();
-                LlamaModel planned = LlamaModel.plan(LlamaConfig.read(directory), options, planning);
+                LlamaModel planned = LlamaModel.plan(directory, options, planning);
                 LlamaModel real = LlamaModel.load(directory, options, device)) {
             assertEquals(real.weightBytes(), planned.weightBytes());
         }
+    }
+
+    @Test
+    void aPlannedModelHasTheSizeOfTheLoadedOne() throws IOException {
+        assertPlanned(Golden.TINY.model(), LoadOptions.defaults());
+        assertPlanned(
+                Golden.TINY.model(), LoadOptions.builder().doubleQuant(false).build());
+        assertPlanned(Golden.TINY.model(), Models.DENSE);
+    }
+
+    @Test
+    void aPlanIsOfWhatTheFilesHoldWhateverTheConfigSays() throws IOException {
+        Path single = Models.write(temporary.resolve("single"), Models.small().build(), device); // in float32
+        Models.edit(single.resolve("config.json"), "\"float32\"", "\"bfloat16\"");
+        assertEquals(DType.BF16, LlamaConfig.read(single).dtype());
+        assertPlanned(single, Models.DENSE);
+        assertPlanned(single, LoadOptions.defaults());
+        LlamaConfig tied = Models.small().tieWordEmbeddings(true).build();
+        Path other = Models.write(temporary.resolve("other"), tied, device);
+        TensorFile.edit(other.resolve("model.safetensors"), tensors -> {
+            tensors.put(
+                    "lm_head.weight", TensorFile.Raw.floats(new float[23 * 12]).withShape(23, 12));
+            return tensors;
+        });
+        assertPlanned(other, LoadOptions.defaults());
     }
 }

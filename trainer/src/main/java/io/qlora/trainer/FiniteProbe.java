@@ -48,8 +48,8 @@ final class FiniteProbe {
     }
 
     /**
-     * The first tensor that is not finite, in words: among the trained parameters, then on the way forward, then among the
-     * gradients, in the order in which they are computed.
+     * The first tensor that is not finite, in words: among the trained parameters, then the normalisations' weights, then on
+     * the way forward, then among the gradients, in the order in which they are computed.
      *
      * @param loss what has shown it
      * @param batches micro-batches of documents
@@ -58,6 +58,10 @@ final class FiniteProbe {
     NonFiniteException.Finding find(double loss, List<List<Document>> batches, StepKey key) {
         for (Parameter parameter : parameters) {
             note(parameter.value(), parameter.name());
+        }
+        if (found == null) {
+            model.norms().forEach((name, norm) -> note(norm, name));
+            frozen = found != null;
         }
         List<AdaptableLinear> linears = model.linears();
         List<LinearAdapter> attached = new ArrayList<>();

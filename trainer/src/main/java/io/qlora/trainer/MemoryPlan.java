@@ -7,13 +7,14 @@ import io.qlora.engine.nn.AdaptableLinear;
 import io.qlora.engine.optim.AdamW;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.Nf4Weight;
-import io.qlora.llama.LlamaConfig;
+import io.qlora.engine.tensor.Tensor;
 import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraAdapter;
 import io.qlora.trainer.data.Batches;
 import io.qlora.trainer.data.DataSet;
 import io.qlora.trainer.data.Document;
+import java.io.IOException;
 import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
@@ -66,12 +67,12 @@ public record MemoryPlan(
     /** How many steps are looked at for the largest; for the rest of a longer run the longest documents stand. */
     private static final int MOST_STEPS = 1 << 20;
 
-    static MemoryPlan of(LlamaConfig config, RunOptions options, Device target, DataSet train, DataSet eval) {
+    static MemoryPlan of(RunOptions options, Device target, DataSet train, DataSet eval) throws IOException {
         TrainingConfig training = options.training();
         boolean card = target != null && !target.onHost();
         long machine = SystemMemory.available();
         try (PlanningDevice device = new PlanningDevice(target);
-                LlamaModel model = LlamaModel.plan(config, options.load(), device);
+                LlamaModel model = LlamaModel.plan(options.model(), options.load(), device);
                 ModelMemory adapters = new ModelMemory(device);
                 ModelMemory moments = new ModelMemory(device);
                 StepMemory memory = new StepMemory(device)) {
@@ -102,15 +103,16 @@ public record MemoryPlan(
     }
 
     private static long parameters(LlamaModel model) {
-        LlamaConfig config = model.config();
-        long tables = (config.tieWordEmbeddings() ? 1L : 2L) * config.vocabSize() * config.hiddenSize();
-        long norms = (2L * config.numHiddenLayers() + 1) * config.hiddenSize();
-        return tables
-                + norms
-                + model.linears().stream()
-                        .mapToLong(linear ->
-                                (long) linear.weight().out() * linear.weight().in())
-                        .sum();
+        long tables = model.embedding().tensor().size();
+        if (model.head() != model.embedding()) {
+            tables += model.head().tensor().size();
+        }
+        long norms = model.norms().values().stream().mapToLong(Tensor::size).sum();
+        long linears = model.linears().stream()
+                .mapToLong(
+                        linear -> (long) linear.weight().out() * linear.weight().in())
+                .sum();
+        return tables + norms + linears;
     }
 
     /** Elements of the largest weight in 4 bits. */

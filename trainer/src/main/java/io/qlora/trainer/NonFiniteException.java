@@ -43,7 +43,7 @@ public final class NonFiniteException extends RuntimeException {
 
     private static NonFiniteException inTraining(String when, long step, long keptStep, Finding finding) {
         String kept = keptStep == 0
-                ? "no step before it was good, nothing is kept"
+                ? "no step before it was good, there is nothing to keep"
                 : "the adapter is kept as it was after step " + keptStep;
         String wayOut = finding.frozen
                 ? "the weights of the model are damaged: get them again"

@@ -54,7 +54,7 @@ public final class TrainingRun {
         this.identity = new RunIdentity(options, model, train, totalSteps());
         this.checkpoint = checkpoint;
         this.done = checkpoint == null ? 0 : CheckpointStore.check(checkpoint, identity);
-        this.plan = MemoryPlan.of(config, options, device, train, eval);
+        this.plan = MemoryPlan.of(options, device, train, eval);
     }
 
     /**
@@ -164,8 +164,8 @@ public final class TrainingRun {
 
     /** Optimizer steps of the whole run. */
     public int totalSteps() {
-        int perStep = options.training().documentsPerStep();
-        return options.training().totalSteps((train.size() + perStep - 1) / perStep);
+        TrainingConfig training = options.training();
+        return training.totalSteps(new Batches(train, training.documentsPerStep(), training.seed()).stepsPerEpoch());
     }
 
     /** Has the run end, its results saved, after the step that is under way. From any thread. */

@@ -272,7 +272,7 @@ class TrainingRunTest {
         NonFiniteException e =
                 assertThrows(NonFiniteException.class, () -> train(output, bad, null, new TrainingListener() {}));
         assertEquals(0, e.keptStep());
-        assertTrue(e.getMessage().contains("no step before it was good, nothing is kept"), e.getMessage());
+        assertTrue(e.getMessage().contains("no step before it was good, there is nothing to keep"), e.getMessage());
         train(output, training().maxSteps(1).build(), null, new TrainingListener() {});
         assertTrue(Files.exists(output.resolve("adapter_model.safetensors")));
     }
