@@ -104,7 +104,6 @@ final class DemoCommand implements Callable<Integer> {
                 .batchSize(16)
                 .numTrainEpochs(2)
                 .evalSteps(25)
-                .loggingSteps(25)
                 .build();
         return new RunOptions(
                 files.model(),

@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.concurrent.atomic.AtomicLong;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -156,12 +157,12 @@ final class InspectCommand implements Callable<Integer> {
                 return report("safetensors", facts, file.entries());
             }
         }
-        List<Row> rows = DataFile.read(path);
-        long texts =
-                rows.stream().filter(row -> row.content() instanceof Row.Text).count();
-        facts.put("records", (long) rows.size());
-        facts.put("texts", texts);
-        facts.put("prompts_with_completions", rows.size() - texts);
+        AtomicLong texts = new AtomicLong();
+        AtomicLong completions = new AtomicLong();
+        DataFile.visit(path, row -> (row.content() instanceof Row.Text ? texts : completions).incrementAndGet());
+        facts.put("records", texts.get() + completions.get());
+        facts.put("texts", texts.get());
+        facts.put("prompts_with_completions", completions.get());
         return new Report(path.toString(), "data", facts, List.of());
     }
 

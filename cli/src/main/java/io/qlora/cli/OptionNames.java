@@ -15,7 +15,6 @@ final class OptionNames {
             Map.entry("gradientAccumulationSteps", "--gradient-accumulation-steps"),
             Map.entry("gradientCheckpointing", "--gradient-checkpointing"),
             Map.entry("learningRate", "--learning-rate"),
-            Map.entry("loggingSteps", "--logging-steps"),
             Map.entry("maxGradNorm", "--max-grad-norm"),
             Map.entry("maxLength", "--max-length"),
             Map.entry("maxSteps", "--max-steps"),

@@ -38,6 +38,7 @@ final class OutputOptions {
     /** Requires what can be seen from outside. */
     void check() {
         UsageException.require(saveSteps == null || saveSteps >= 1, "--save-steps", "at least 1", saveSteps);
+        UsageException.require(loggingSteps >= 1, "--logging-steps", "at least 1", loggingSteps);
         if (checkpoint != null && !checkpoint.equals(RunOptions.LATEST)) {
             Paths.requireDirectory("--resume-from-checkpoint", checkpoint);
         }

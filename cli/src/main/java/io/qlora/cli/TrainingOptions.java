@@ -101,7 +101,6 @@ final class TrainingOptions {
                 .gradientAccumulationSteps(gradientAccumulationSteps)
                 .gradientCheckpointing(gradientCheckpointing)
                 .offloadActivations(offloadActivations)
-                .loggingSteps(output.loggingSteps())
                 .evalSteps(evaluation.steps())
                 .saveSteps(output.saveSteps())
                 .seed(seed)

@@ -5,7 +5,7 @@ public enum Checkpointing {
     /** They are kept. */
     NONE,
     /**
-     * Its input alone is kept, the rest computed again: a quarter more work, a fraction of the memory. The last block is kept
+     * Its input alone is kept, the rest computed again: a third more work, a fraction of the memory. The last block is kept
      * as it is: its way back is the first, and takes as much.
      */
     BLOCKS,

@@ -23,7 +23,7 @@ import java.util.OptionalInt;
  * @param rope the position embedding; default unscaled with base 10000
  * @param tieWordEmbeddings whether the output head is the embedding; default false
  * @param initializerRange standard deviation of fresh weights; default 0.02
- * @param bosTokenId the id that begins a document, or empty; default 1
+ * @param bosTokenId as {@code config.json} has it, or empty; what begins a document is for the tokenizer to say; default 1
  * @param eosTokenIds the ids that end one, the first is the one to write; default 2
  * @param dtype what the weights are stored in, as far as the file says; default F32
  * @param bitsAndBytes the 4-bit form the linears are stored in, or null

@@ -66,7 +66,11 @@ public final class LlamaTokenizer implements AutoCloseable {
         HuggingFaceTokenizer tokenizer = open(json);
         try {
             return new LlamaTokenizer(
-                    tokenizer, config.vocabSize(), before(tokenizer, vocabulary, json.file()), eos, stops);
+                    tokenizer,
+                    config.vocabSize(),
+                    before(tokenizer, vocabulary, json.file(), config.vocabSize()),
+                    eos,
+                    stops);
         } catch (IOException | RuntimeException e) {
             tokenizer.close();
             throw e;
@@ -74,7 +78,8 @@ public final class LlamaTokenizer implements AutoCloseable {
     }
 
     // As in transformers 5: what the template has, whatever bos_token and add_bos_token say.
-    private static OptionalInt before(HuggingFaceTokenizer tokenizer, TokenizerVocabulary vocabulary, Path file)
+    private static OptionalInt before(
+            HuggingFaceTokenizer tokenizer, TokenizerVocabulary vocabulary, Path file, int vocabSize)
             throws MalformedFileException {
         String text = "a";
         long[] words = tokenizer.encode(text, false, false).getIds();
@@ -91,6 +96,12 @@ public final class LlamaTokenizer implements AutoCloseable {
         if (first > 1) {
             throw new MalformedFileException(
                     file, "post_processor should put at most one token before a text, found " + first);
+        }
+        if (first == 1 && whole[0] >= vocabSize) {
+            throw new MalformedFileException(
+                    file,
+                    "post_processor should put a token of the model before a text, an id below " + vocabSize
+                            + " (vocab_size), found " + whole[0] + ": take the tokenizer that belongs to the model");
         }
         return first == 0 ? OptionalInt.empty() : OptionalInt.of(Math.toIntExact(whole[0]));
     }

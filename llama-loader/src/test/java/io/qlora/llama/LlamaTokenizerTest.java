@@ -185,6 +185,16 @@ class LlamaTokenizerTest extends TokenizerFiles {
         assertRefused(directory, "tokenizer.json", "at most one token before a text, found 2");
     }
 
+    @Test
+    void aTemplateWithATokenThatTheModelHasNotIsRefused() throws IOException {
+        Path directory = withTokenizer(
+                json -> ((ObjectNode) json.at("/post_processor/special_tokens/" + BEGIN))
+                        .putArray("ids")
+                        .add(384),
+                "{}");
+        assertRefused(directory, "tokenizer.json", "an id below 384 (vocab_size), found 384");
+    }
+
     // The library would end the program.
     @Test
     void aTemplateWithATokenThatHasNoIdIsRefused() throws IOException {

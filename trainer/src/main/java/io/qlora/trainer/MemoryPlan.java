@@ -33,7 +33,8 @@ import java.util.stream.Stream;
  * @param reserve of a card's memory: for the kernels' code, what libraries take, and the largest weight decoded; 0 on a
  *     processor
  * @param offloaded what of the activations waits in the machine's memory; 0 on a processor
- * @param jvm a share of the machine's memory for the JVM itself: code, heap, threads, packed panels, buffers of copies
+ * @param jvm a share of the machine's memory for the JVM itself: code, heap with the documents, threads, packed panels,
+ *     buffers of copies
  * @param available what the device has free: on a processor the machine, or what a container's limit leaves
  * @param machine what the machine has free
  * @param trainable number of adapter parameters
@@ -94,12 +95,16 @@ public record MemoryPlan(
                     memory.capacity(),
                     card ? RESERVE + target.decodingBytes(largestEncoded(model)) : 0,
                     memory.hostCapacity(),
-                    JVM + (card ? THREAD + STAGING : options.threads() * THREAD),
+                    JVM + (card ? THREAD + STAGING : options.threads() * THREAD) + heap(train) + heap(eval),
                     card ? target.memory().map(Device.Memory::free).orElse(machine) : machine,
                     machine,
                     adapter.parameters().size(),
                     parameters(model));
         }
+    }
+
+    private static long heap(DataSet data) {
+        return data == null ? 0 : data.heapBytes();
     }
 
     private static long parameters(LlamaModel model) {
@@ -207,7 +212,7 @@ public record MemoryPlan(
         if (adapter + optimizer > Math.max(weights, onCard() ? 0 : jvm)) {
             return WayOut.SMALLER_ADAPTER;
         }
-        if (!onCard() && jvm > weights) {
+        if (!onCard() && options.threads() * THREAD > weights) {
             return WayOut.FEWER_THREADS;
         }
         return WayOut.MORE_MEMORY;

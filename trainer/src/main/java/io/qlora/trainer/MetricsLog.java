@@ -20,6 +20,9 @@ import java.util.Optional;
  * {@code metrics.jsonl}: a line a step ({@code step, epoch, loss, grad_norm, learning_rate, tokens, target_tokens,
  * seconds}) and a line an evaluation ({@code step, eval_loss, eval_perplexity, eval_target_tokens, seconds}). Each is on
  * disk when the next step begins.
+ *
+ * <p>{@code eval_loss} is the mean over all target tokens, whatever the batches; transformers' is a mean over batches' means,
+ * which is another where they have different numbers of targets.
  */
 public final class MetricsLog implements TrainingListener, AutoCloseable {
 

@@ -22,7 +22,6 @@ import java.util.Objects;
  *     memory; default off
  * @param offloadActivations with {@code gradientCheckpointing} on a card: whether what is kept is in the machine's memory
  *     instead of the card's; default off
- * @param loggingSteps steps between two reports of the loss; default 10
  * @param evalSteps steps between two evaluations, 0 for one at the start and one at the end; default 0
  * @param saveSteps steps between two checkpoints, 0 for none; default 0
  * @param seed of data order, dropout and adapter initialisation; default 42
@@ -39,7 +38,6 @@ public record TrainingConfig(
         int gradientAccumulationSteps,
         boolean gradientCheckpointing,
         boolean offloadActivations,
-        int loggingSteps,
         int evalSteps,
         int saveSteps,
         long seed) {
@@ -73,7 +71,6 @@ public record TrainingConfig(
             throw new IllegalArgumentException(
                     "offloadActivations moves what gradientCheckpointing keeps: give both, or neither");
         }
-        require(loggingSteps >= 1, "loggingSteps", "at least 1", loggingSteps);
         require(evalSteps >= 0, "evalSteps", "at least 0", evalSteps);
         require(saveSteps >= 0, "saveSteps", "at least 0", saveSteps);
     }
@@ -146,7 +143,6 @@ public record TrainingConfig(
         private int gradientAccumulationSteps = 1;
         private boolean gradientCheckpointing;
         private boolean offloadActivations;
-        private int loggingSteps = 10;
         private int evalSteps;
         private int saveSteps;
         private long seed = 42;
@@ -208,11 +204,6 @@ public record TrainingConfig(
             return this;
         }
 
-        public Builder loggingSteps(int value) {
-            loggingSteps = value;
-            return this;
-        }
-
         public Builder evalSteps(int value) {
             evalSteps = value;
             return this;
@@ -246,7 +237,6 @@ public record TrainingConfig(
                     gradientAccumulationSteps,
                     gradientCheckpointing,
                     offloadActivations,
-                    loggingSteps,
                     evalSteps,
                     saveSteps,
                     seed);

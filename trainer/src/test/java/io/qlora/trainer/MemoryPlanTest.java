@@ -12,9 +12,13 @@ import org.junit.jupiter.params.provider.CsvSource;
 /** What is said to a run that does not fit. */
 class MemoryPlanTest {
 
-    /** A plan of so many bytes, of which 100 are available. */
+    private static final long MIB = 1 << 20;
+
+    /** A plan of so many mebibytes, of which 100 are available. */
     private static MemoryPlan plan(long weights, long adapter, long activations, long jvm) {
-        return new MemoryPlan("cpu", weights, adapter, 0, activations, 0, 0, jvm, 100, 100, 1, 1);
+        long available = 100 * MIB;
+        return new MemoryPlan(
+                "cpu", weights * MIB, adapter * MIB, 0, activations * MIB, 0, 0, jvm * MIB, available, available, 1, 1);
     }
 
     private static WayOut wayOut(MemoryPlan plan, LoadOptions.Quantization quantization, TrainingConfig training) {

@@ -1,16 +1,17 @@
 package io.qlora.trainer.data;
 
+import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonLocation;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.qlora.engine.safetensors.JsonFiles;
 import java.io.BufferedReader;
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.Reader;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -19,9 +20,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 
 /**
- * Reads a data file: JSONL (one object a line), a JSON array of objects, or plain text ({@code .txt}, one document).
+ * Reads a data file: JSONL (one object a line), a JSON array of objects, or plain text ({@code .txt}, one document, whose lines end in a line feed).
  * Records are recognised by their fields:
  *
  * <ul>
@@ -36,8 +38,13 @@ import java.util.Locale;
  */
 public final class DataFile {
 
-    private static final JsonMapper MAPPER = JsonMapper.builder()
-            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+    /** A text may be as long as Java has strings: it is cut when it has become tokens. */
+    private static final JsonMapper MAPPER = JsonMapper.builder(JsonFactory.builder()
+                    .streamReadConstraints(StreamReadConstraints.builder()
+                            .maxStringLength(Integer.MAX_VALUE)
+                            .build())
+                    .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+                    .build())
             .build();
 
     private static final String FORMATS =
@@ -45,38 +52,62 @@ public final class DataFile {
 
     private DataFile() {}
 
+    /** Is given one record after the other. */
+    @FunctionalInterface
+    public interface Visitor {
+        void row(Row row) throws IOException;
+    }
+
     /**
      * The records of a file, in its order.
      *
-     * @throws DataException if it is missing, not UTF-8, not JSON, or a record is of no known form
+     * @throws DataException as {@link #visit}
      */
     public static List<Row> read(Path file) throws IOException {
+        List<Row> rows = new ArrayList<>();
+        visit(file, rows::add);
+        return rows;
+    }
+
+    /**
+     * Reads a file, whose records need not be in memory together.
+     *
+     * @throws DataException if it is missing, not UTF-8, not JSON, or a record is of no known form
+     */
+    public static void visit(Path file, Visitor visitor) throws IOException {
         if (!Files.exists(file)) {
             throw new DataException(file + ": no such file");
         }
         if (!Files.isRegularFile(file) || !Files.isReadable(file)) {
             throw new DataException(file + ": not a readable file");
         }
+        Optional<String> other = OtherFormats.of(file);
+        if (other.isPresent()) {
+            throw new DataException(file + ": " + other.get());
+        }
         try {
-            if (file.getFileName().toString().toLowerCase(Locale.ROOT).endsWith(".txt")) {
-                String text = withoutMark(Files.readString(file));
-                return text.isBlank() ? List.of() : List.of(new Row(file, 1, new Row.Text(text)));
+            if (isPlain(file)) {
+                plain(file, visitor);
+            } else if (startsWithBracket(file)) {
+                array(file, visitor);
+            } else {
+                lines(file, visitor);
             }
-            return startsWithBracket(file) ? array(file) : lines(file);
         } catch (CharacterCodingException e) {
-            throw new DataException(file + ": " + notUtf8(file));
+            throw new DataException(file + ": not UTF-8 text: save it as UTF-8");
         }
     }
 
-    /** What a file seems to be that is not UTF-8, and what to do about it. */
-    private static String notUtf8(Path file) throws IOException {
-        try (InputStream stream = Files.newInputStream(file)) {
-            int mark = stream.read() << 8 | stream.read();
-            return switch (mark) {
-                case 0xFEFF, 0xFFFE -> "not UTF-8 text but UTF-16: save it as UTF-8";
-                case 0x1F8B -> "not text but gzip: unpack it first";
-                default -> "not UTF-8 text: save it as UTF-8";
-            };
+    /** Whether a file is one text, by its name. */
+    static boolean isPlain(Path file) {
+        return file.getFileName().toString().toLowerCase(Locale.ROOT).endsWith(".txt");
+    }
+
+    // Line ends of any kind are one character, as for whoever opens a file as text in Python.
+    private static void plain(Path file, Visitor visitor) throws IOException {
+        String text = withoutMark(Files.readString(file)).replace("\r\n", "\n").replace('\r', '\n');
+        if (!text.isBlank()) {
+            visitor.row(new Row(file, 1, new Row.Text(text)));
         }
     }
 
@@ -103,19 +134,17 @@ public final class DataFile {
         return reader;
     }
 
-    private static List<Row> lines(Path file) throws IOException {
-        List<Row> rows = new ArrayList<>();
+    private static void lines(Path file, Visitor visitor) throws IOException {
         try (BufferedReader reader = Files.newBufferedReader(file, StandardCharsets.UTF_8)) {
             int number = 0;
             for (String line = reader.readLine(); line != null; line = reader.readLine()) {
                 number++;
                 String json = number == 1 ? withoutMark(line) : line;
                 if (!json.isBlank()) {
-                    rows.add(new Row(file, number, content(parse(json, file, number), file, number)));
+                    visitor.row(new Row(file, number, content(parse(json, file, number), file, number)));
                 }
             }
         }
-        return rows;
     }
 
     private static JsonNode parse(String json, Path file, int line) throws IOException {
@@ -131,8 +160,7 @@ public final class DataFile {
         }
     }
 
-    private static List<Row> array(Path file) throws IOException {
-        List<Row> rows = new ArrayList<>();
+    private static void array(Path file, Visitor visitor) throws IOException {
         try (BufferedReader reader = Files.newBufferedReader(file);
                 JsonParser parser = MAPPER.createParser(afterMark(reader))) {
             parser.nextToken();
@@ -142,7 +170,7 @@ public final class DataFile {
                 if (node == null) {
                     throw new DataException(file + ": the JSON array is not closed");
                 }
-                rows.add(new Row(file, at.getLineNr(), content(node, file, at.getLineNr())));
+                visitor.row(new Row(file, at.getLineNr(), content(node, file, at.getLineNr())));
             }
             if (parser.nextToken() != null) {
                 throw new DataException(file + ": something follows the JSON array");
@@ -151,7 +179,6 @@ public final class DataFile {
             int line = e.getLocation() == null ? 1 : e.getLocation().getLineNr();
             throw new DataException(file + ", line " + line + ": not valid JSON: " + JsonFiles.reason(e));
         }
-        return rows;
     }
 
     private static Row.Content content(JsonNode node, Path file, int line) throws DataException {

@@ -34,6 +34,14 @@ class BatchesTest {
     }
 
     @Test
+    void aSeedHasAnOrderOfItsOwn() {
+        DataSet data = documents(10);
+        List<Document> order = new Batches(data, 10, 7).step(1);
+        assertEquals(order, new Batches(data, 10, 7).step(1));
+        assertNotEquals(order, new Batches(data, 10, 8).step(1));
+    }
+
+    @Test
     void aStepMayBeLargerThanTheData() {
         Batches batches = new Batches(documents(3), Integer.MAX_VALUE, 1);
         assertEquals(1, batches.stepsPerEpoch());

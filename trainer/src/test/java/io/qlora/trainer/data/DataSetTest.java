@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -220,6 +221,53 @@ class DataSetTest {
         Path binary = Files.write(folder.resolve("b.jsonl"), new byte[] {(byte) 0xFF, (byte) 0xFE, 0, 1});
         DataException e = assertThrows(DataException.class, () -> read(binary, 100));
         assertTrue(e.getMessage().contains("UTF-8"), e.getMessage());
+    }
+
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "a.parquet | 'PAR1\u0015' | not text but Parquet: turn it into JSONL",
+                "a.jsonl | 'PAR1\u0015' | not text but Parquet: turn it into JSONL",
+                "a.arrow | ARROW1 | not text but Arrow: turn it into JSONL",
+                "a.json.gz | '\u001F\u008B\u0008' | gzip: unpack it first",
+                "a.zip | 'PK\u0003\u0004' | a zip archive: unpack it first",
+                "a.jsonl.zst | (\u00B5/\u00FD | Zstandard: unpack it first",
+                "a.txt | \u00FE\u00FFa | UTF-16: save it as UTF-8",
+                "a.csv | instruction,output | a table: turn it into JSONL",
+                "a.TSV | instruction\toutput | a table: turn it into JSONL",
+            })
+    void otherFormatsAreNamed(String name, String content, String expected) throws IOException {
+        Path file = Files.write(folder.resolve(name), content.getBytes(StandardCharsets.ISO_8859_1));
+        DataException e = assertThrows(DataException.class, () -> read(file, 100));
+        assertTrue(e.getMessage().startsWith(file + ": "), e.getMessage());
+        assertTrue(e.getMessage().contains(expected), e.getMessage());
+    }
+
+    @Test
+    void whatItIsDecidesAndNotWhatItIsCalled() throws IOException {
+        assertEquals(1, read(file("a.csv", "\n [{\"text\": \"abc\"}]"), 100).size());
+    }
+
+    @Test
+    void linesOfATextFileEndAlikeWhereverItWasWritten() throws IOException {
+        Document unix = read(file("a.txt", "a\nb\n\nc"), 100).documents().getFirst();
+        for (String end : new String[] {"\r\n", "\r"}) {
+            Document other = read(file("b.txt", "a" + end + "b" + end + end + "c"), 100)
+                    .documents()
+                    .getFirst();
+            assertArrayEquals(unix.ids(), other.ids());
+        }
+        String json = "{\"text\": \"a\\r\\nb\"}"; // as it says
+        assertEquals(6, read(file("c.jsonl", json), 100).documents().getFirst().length());
+    }
+
+    @Test
+    void aTextOfAnyLengthIsCutToWhatIsAllowed() throws IOException {
+        Path file = file("a.jsonl", "{\"text\": \"" + "x".repeat(21_000_000) + "\"}\n");
+        DataSet data = read(file, 100);
+        assertEquals(1, data.cut());
+        assertEquals(100, data.tokens());
     }
 
     @Test
