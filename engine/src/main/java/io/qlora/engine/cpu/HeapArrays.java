@@ -43,4 +43,11 @@ public final class HeapArrays {
             SPARE.add(array);
         }
     }
+
+    /** Forgets the spare ones: for tests, whose arrays are then as long as they were asked for. */
+    static void clear() {
+        synchronized (SPARE) {
+            SPARE.clear();
+        }
+    }
 }

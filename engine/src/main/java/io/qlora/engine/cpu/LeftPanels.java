@@ -18,6 +18,9 @@ final class LeftPanels implements AutoCloseable {
 
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
+    /** What may be read behind the last row: a tile of {@link ThinGradient}'s columns, whose rest is not used. */
+    private static final int BEHIND = ThinKernel.ROWS;
+
     final float[] data;
     final int firstRow;
     final int rows;
@@ -39,7 +42,7 @@ final class LeftPanels implements AutoCloseable {
         this.depth = depth;
         this.firstGroup = firstGroup;
         this.endGroup = endGroup;
-        this.data = HeapArrays.take(Math.multiplyExact(tiles * ROWS, (endGroup - firstGroup) * STRIDE));
+        this.data = HeapArrays.take(Math.multiplyExact(tiles * ROWS, (endGroup - firstGroup) * STRIDE) + BEHIND);
     }
 
     /** Those rows of a tensor that are packed here. */

@@ -142,6 +142,26 @@ class LowRankProductTest {
         expected.check(dx.toFloats());
     }
 
+    /** Of dy alone, with nothing packed behind it: a tile may end behind the last row. */
+    @ParameterizedTest(name = "{0} rows of {1}")
+    @CsvSource({"60, 281", "60, 288", "6, 543", "12, 25", "576, 800"})
+    void dbIsOfDyAloneWhateverItsWidth(int m, int out) {
+        Matrix dy = matrices.left(m, out, false, 1);
+        Matrix w = matrices.right(out, 20, false, DType.F32);
+        Matrix b = matrices.right(out, 8, false, DType.F32);
+        Matrix u = matrices.right(m, 8, false, DType.F32);
+        Tensor v = matrices.random(m, 8);
+        for (boolean dxWanted : new boolean[] {false, true}) {
+            Tensor db = matrices.random(out, 8);
+            Gradients more = new Gradients(u.tensor(), new Grad(db, false), null, null);
+            Grad dx = dxWanted ? new Grad(matrices.random(m, 20), false) : null;
+            HeapArrays.clear();
+            product.backward(dy.tensor(), w.right(), b.right(), SCALE, v, null, dx, more);
+            Matrix dyT = new Matrix(dy.tensor(), out, m, true, SCALE);
+            Matrices.expected(db.toFloats(), false, dyT, u).check(db.toFloats());
+        }
+    }
+
     @Test
     void threadsDoNotShowInTheBits() {
         Operands operands = new Operands(300);
