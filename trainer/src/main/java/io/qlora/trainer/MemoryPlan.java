@@ -1,5 +1,6 @@
 package io.qlora.trainer;
 
+import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.PlanningDevice;
 import io.qlora.engine.memory.StepMemory;
@@ -8,6 +9,7 @@ import io.qlora.engine.optim.AdamW;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.engine.tensor.Tensor;
+import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraAdapter;
@@ -29,10 +31,10 @@ import java.util.stream.Stream;
  * @param weights the model's, as they are kept
  * @param adapter its parameters, their gradients, and the parameters before the last step
  * @param optimizer AdamW's two moments
- * @param activations activations, what is saved for the way back, and their gradients, in the largest micro-batch
+ * @param step what the largest micro-batch takes: activations with what is saved for the way back, their gradients, and what
+ *     of them waits in the machine's memory
  * @param reserve of a card's memory: for the kernels' code, what libraries take, and the largest weight decoded; 0 on a
  *     processor
- * @param offloaded what of the activations waits in the machine's memory; 0 on a processor
  * @param jvm a share of the machine's memory for the JVM itself: code, heap with the documents, threads, packed panels,
  *     buffers of copies
  * @param available what the device has free: on a processor the machine, or what a container's limit leaves
@@ -45,9 +47,8 @@ public record MemoryPlan(
         long weights,
         long adapter,
         long optimizer,
-        long activations,
+        StepMemory.Sizes step,
         long reserve,
-        long offloaded,
         long jvm,
         long available,
         long machine,
@@ -92,15 +93,22 @@ public record MemoryPlan(
                     model.weightBytes(),
                     adapters.bytes(),
                     moments.bytes(),
-                    memory.capacity(),
+                    memory.needed(),
                     card ? RESERVE + target.decodingBytes(largestEncoded(model)) : 0,
-                    memory.hostCapacity(),
-                    JVM + (card ? THREAD + STAGING : options.threads() * THREAD) + heap(train) + heap(eval),
+                    JVM
+                            + (card ? THREAD + STAGING : threads(options.threads(), model.config(), train, eval))
+                            + heap(train)
+                            + heap(eval),
                     card ? target.memory().map(Device.Memory::free).orElse(machine) : machine,
                     machine,
                     adapter.parameters().size(),
                     parameters(model));
         }
+    }
+
+    private static long threads(int threads, LlamaConfig config, DataSet train, DataSet eval) {
+        int longest = Math.max(train.longest(), eval == null ? 0 : eval.longest());
+        return threads * (THREAD + CpuDevice.attentionBytes(longest, config.headDim()));
     }
 
     private static long heap(DataSet data) {
@@ -165,15 +173,25 @@ public record MemoryPlan(
                 .toList());
     }
 
+    /** Activations, what is saved for the way back, and their gradients, in the largest micro-batch. */
+    public long activations() {
+        return step.onDevice();
+    }
+
+    /** What of the activations waits in the machine's memory; 0 on a processor. */
+    public long offloaded() {
+        return step.host();
+    }
+
     /** All that it takes of the memory of the device it runs on: on a processor simply all. */
     public long total() {
-        long tensors = weights + adapter + optimizer + activations;
+        long tensors = weights + adapter + optimizer + activations();
         return onCard() ? tensors + reserve : tensors + jvm;
     }
 
     /** What it takes of the machine's memory beside a card's; 0 on a processor, where that is {@link #total}. */
     public long beside() {
-        return onCard() ? offloaded + jvm : 0;
+        return onCard() ? offloaded() + jvm : 0;
     }
 
     /** Whether it runs on a device with memory of its own. */
@@ -190,11 +208,11 @@ public record MemoryPlan(
     public WayOut wayOut(RunOptions options) {
         boolean checkpointing = options.training().gradientCheckpointing();
         if (beside() > machine) {
-            return offloaded > 0 ? WayOut.NO_OFFLOADING : WayOut.FEWER_PROGRAMS;
+            return offloaded() > 0 ? WayOut.NO_OFFLOADING : WayOut.FEWER_PROGRAMS;
         }
-        long rest = total() - activations;
+        long rest = total() - activations();
         boolean tooMuch = rest > available; // whatever is done about activations
-        if ((tooMuch || activations < weights) && options.load().quantization() == LoadOptions.Quantization.NONE) {
+        if ((tooMuch || activations() < weights) && options.load().quantization() == LoadOptions.Quantization.NONE) {
             return WayOut.QUANTIZATION;
         }
         if (!tooMuch && !checkpointing) {

@@ -229,6 +229,7 @@ public final class TrainingRun {
             }
             Trainer.Outcome outcome;
             try (MetricsLog metrics = new MetricsLog(metricsFile, done)) {
+                running.memory().reserve(plan.step());
                 outcome = running.train(train, eval, done, checkpoints, metrics.and(listener));
             } catch (NonFiniteException e) {
                 finish(tuner, e.keptStep(), metricsFile);

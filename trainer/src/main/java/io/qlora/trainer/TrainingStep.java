@@ -85,17 +85,19 @@ final class TrainingStep {
         List<List<Document>> parts = Batches.split(documents, config.batchSize());
         BumpPool pool = memory.activations();
         BumpPool.Mark mark = pool.mark();
-        Tensor results = pool.empty(DType.F32, Shape.of(parts.size() + 1L));
-        parameters.zeroGradients();
-        int first = 0;
-        for (int part = 0; part < parts.size(); part++) {
-            gradients(parts.get(part), first, scale, key, results.rows(part, part + 1L));
-            first += parts.get(part).size();
+        try {
+            Tensor results = pool.empty(DType.F32, Shape.of(parts.size() + 1L));
+            parameters.zeroGradients();
+            int first = 0;
+            for (int part = 0; part < parts.size(); part++) {
+                gradients(parts.get(part), first, scale, key, results.rows(part, part + 1L));
+                first += parts.get(part).size();
+            }
+            GradientNorm.of(parameters, results.rows(parts.size(), parts.size() + 1L));
+            return results.toFloats();
+        } finally {
+            pool.release(mark);
         }
-        GradientNorm.of(parameters, results.rows(parts.size(), parts.size() + 1L));
-        float[] found = results.toFloats();
-        pool.release(mark);
-        return found;
     }
 
     /** Adds a micro-batch's gradients to the parameters', and leaves its part of the loss in {@code result}, F32 [1]. */

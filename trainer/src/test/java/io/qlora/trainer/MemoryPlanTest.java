@@ -2,6 +2,7 @@ package io.qlora.trainer;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import io.qlora.engine.memory.StepMemory;
 import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraConfig;
 import java.nio.file.Path;
@@ -17,8 +18,8 @@ class MemoryPlanTest {
     /** A plan of so many mebibytes, of which 100 are available. */
     private static MemoryPlan plan(long weights, long adapter, long activations, long jvm) {
         long available = 100 * MIB;
-        return new MemoryPlan(
-                "cpu", weights * MIB, adapter * MIB, 0, activations * MIB, 0, 0, jvm * MIB, available, available, 1, 1);
+        StepMemory.Sizes step = new StepMemory.Sizes(activations * MIB, 0, 0);
+        return new MemoryPlan("cpu", weights * MIB, adapter * MIB, 0, step, 0, jvm * MIB, available, available, 1, 1);
     }
 
     private static WayOut wayOut(MemoryPlan plan, LoadOptions.Quantization quantization, TrainingConfig training) {

@@ -17,6 +17,7 @@ import java.io.IOException;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Twenty optimizer steps of QLoRA against the reference stack's, from the same adapter on the same 4-bit base over the same
@@ -36,6 +37,20 @@ class TraceGoldenTest {
     @ParameterizedTest
     @MethodSource("traces")
     void reproducesTheReferencesSteps(GoldenTrace trace) throws IOException {
+        reproduces(trace, trace.config().build());
+    }
+
+    /** The reference's batches, a document or two at a time. */
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2})
+    void soDoAccumulatedMicroBatches(int batchSize) throws IOException {
+        GoldenTrace trace = GoldenTrace.read(GoldenTrace.TINY, "lora");
+        TrainingConfig whole = trace.config().build();
+        assertTrue(whole.batchSize() > 2, "a step has " + whole.batchSize() + " documents");
+        reproduces(trace, trace.config().batchSize(batchSize).build());
+    }
+
+    private static void reproduces(GoldenTrace trace, TrainingConfig config) throws IOException {
         try (CpuDevice device = new CpuDevice();
                 ModelMemory memory = new ModelMemory(device);
                 LlamaModel model =
@@ -46,7 +61,6 @@ class TraceGoldenTest {
             trace.begin(parameters);
             adapter.attach();
             AdamW optimizer = trace.optimizer(parameters, memory);
-            TrainingConfig config = trace.config().build();
             TrainingStep training = new TrainingStep(model, parameters, optimizer, memory, step, config);
             for (int s = 1; s <= trace.steps(); s++) {
                 trace.assertStep(s, training, LOSS, GRADIENT);

@@ -14,6 +14,7 @@ import io.qlora.llama.GenerationOptions;
 import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraConfig;
 import io.qlora.trainer.data.DataSet;
+import io.qlora.trainer.data.Document;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -301,6 +302,57 @@ class TrainingRunTest {
         assertEquals(18, run.train().size());
         assertEquals(6, run.eval().size());
         assertTrue(run.train().documents().stream().noneMatch(run.eval().documents()::contains));
+    }
+
+    @Test
+    void theSeedDecidesWhatIsHeldOut() throws IOException {
+        DataSet one = TrainingRun.prepare(
+                        options(folder.resolve("a"), training().build(), 6, null))
+                .eval();
+        DataSet again = TrainingRun.prepare(
+                        options(folder.resolve("a"), training().build(), 6, null))
+                .eval();
+        DataSet other = TrainingRun.prepare(
+                        options(folder.resolve("a"), training().seed(43).build(), 6, null))
+                .eval();
+        assertEquals(one.digest(), again.digest());
+        assertNotEquals(one.digest(), other.digest());
+    }
+
+    /** The micro-batch that takes most may be the one with most tokens, or that with most to predict. */
+    @Test
+    void thePlanIsOfTheLargestMicroBatchOfEitherKind() throws IOException {
+        String longest = "x ".repeat(99);
+        String shorter = "x ".repeat(98);
+        Files.writeString(
+                data, "{\"prompt\": \"" + longest + "\", \"completion\": \"y\"}\n{\"text\": \"" + shorter + "\"}\n");
+        RunOptions options =
+                options(folder.resolve("out"), training().batchSize(1).build(), 0, null);
+        TrainingRun run = TrainingRun.prepare(options);
+        Document given = run.train().documents().get(0);
+        Document learnt = run.train().documents().get(1);
+        assertTrue(given.length() > learnt.length() && given.targetCount() < learnt.targetCount());
+        try (FineTuner tuner =
+                        FineTuner.on(MODEL).lora(options.lora()).threads(2).open();
+                Trainer trainer = new Trainer(tuner.model(), tuner.adapter().parameters(), options.training())) {
+            trainer.memory().reserve(run.plan().step());
+            trainer.train(run.train(), null, 0, null, new TrainingListener() {});
+            assertEquals(run.plan().step(), trainer.memory().needed());
+            assertEquals(run.plan().activations(), trainer.memory().capacity());
+        }
+    }
+
+    @Test
+    void thousandsOfMicroBatchesAreAStepOfAllDocuments() throws IOException {
+        int most = Integer.MAX_VALUE / 2;
+        TrainingConfig config = TrainingConfig.builder()
+                .batchSize(2)
+                .gradientAccumulationSteps(most)
+                .build();
+        assertEquals(
+                3,
+                TrainingRun.prepare(options(folder.resolve("out"), config, 0, null))
+                        .totalSteps());
     }
 
     @Test

@@ -6,19 +6,15 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.qlora.engine.autograd.Parameter;
 import io.qlora.engine.autograd.Parameters;
-import io.qlora.engine.autograd.Tape;
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
-import io.qlora.engine.nn.StepKey;
-import io.qlora.engine.tensor.Tensor;
-import io.qlora.llama.Checkpointing;
+import io.qlora.engine.optim.AdamW;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaModel;
 import io.qlora.llama.testing.DoubleLlama;
 import io.qlora.lora.LoraAdapter;
 import io.qlora.lora.LoraConfig;
-import io.qlora.trainer.data.Batches;
 import io.qlora.trainer.data.Document;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -74,31 +70,18 @@ class WholeModelGradientTest {
             adapter.attach();
         }
 
-        /** The loss, its gradients left in the parameters. */
+        /** The loss, its gradients left in the parameters, which stay as they are. */
         double gradients(List<Document> documents, int microBatch, boolean checkpointing) {
-            parameters.zeroGradients();
-            int targets = documents.stream().mapToInt(Document::targetCount).sum();
-            double loss = 0;
-            int first = 0;
-            for (List<Document> part : Batches.split(documents, microBatch)) {
-                try (Tape tape = Tape.recording(step, parameters)) {
-                    MicroBatch batch = MicroBatch.of(step.activations(), part, first);
-                    Tensor l = model.loss(
-                            tape,
-                            batch.ids(),
-                            batch.sequences(),
-                            batch.rows(),
-                            batch.targets(),
-                            1f / targets,
-                            new StepKey(9, 4),
-                            checkpointing ? Checkpointing.BLOCKS : Checkpointing.NONE);
-                    loss += l.item();
-                    tape.backward(l);
-                }
-                first += part.size();
+            TrainingConfig config = TrainingConfig.builder()
+                    .batchSize(microBatch)
+                    .gradientCheckpointing(checkpointing)
+                    .seed(9)
+                    .build();
+            try (ModelMemory state = new ModelMemory(device)) {
+                AdamW optimizer = new AdamW(parameters, AdamW.Options.DEFAULT, state);
+                TrainingStep training = new TrainingStep(model, parameters, optimizer, state, step, config);
+                return training.run(4, documents, 0).loss();
             }
-            step.requireEmpty();
-            return loss;
         }
 
         Map<String, float[]> copy() {

@@ -47,6 +47,14 @@ public final class CpuDevice extends Device {
         return vectors;
     }
 
+    /**
+     * Bytes of the Java heap that each thread keeps for attention: keys, values and their gradients of one head of the longest
+     * document, together, for the way forward and back.
+     */
+    public static long attentionBytes(long longest, int headSize) {
+        return 6 * 4 * longest * headSize;
+    }
+
     @Override
     public String name() {
         return "cpu";
@@ -55,12 +63,6 @@ public final class CpuDevice extends Device {
     @Override
     public boolean onHost() {
         return true;
-    }
-
-    /** What a chunk of logits may take: each of them costs a pass over the head's weight. */
-    @Override
-    public long pieceBytes() {
-        return 32L << 20;
     }
 
     @Override

@@ -15,6 +15,8 @@ import java.util.TreeMap;
 /**
  * Memory for tensors that do not die in the order they were born: gradients. First fit over a list of free ranges that
  * are joined again when they touch. Few tensors live at a time, so the list stays short. One thread at a time.
+ *
+ * <p>The memory comes in pieces, for which one takes the place as in {@link BumpPool}.
  */
 public final class BlockPool implements AutoCloseable {
 
@@ -23,14 +25,16 @@ public final class BlockPool implements AutoCloseable {
     private record Range(int chunk, long offset, long bytes) {}
 
     private final Device device;
-    private final DeviceArena arena;
     private final long chunkBytes;
+    private DeviceArena arena;
     private final List<Buffer> chunks = new ArrayList<>();
     private final List<TreeMap<Long, Long>> free = new ArrayList<>(); // of each chunk: offset -> bytes
     private final Map<Buffer, Range> live = new IdentityHashMap<>();
     private long used;
     private long peak;
+    private long end;
     private long capacity;
+    private long replaced; // the peak when one piece took the place of several
 
     /**
      * An empty pool.
@@ -41,6 +45,19 @@ public final class BlockPool implements AutoCloseable {
         this.device = device;
         this.arena = device.newArena();
         this.chunkBytes = chunkBytes;
+    }
+
+    /** Takes this much in one piece, unless it has some. */
+    void reserve(long bytes) {
+        if (chunks.isEmpty() && bytes > 0) {
+            add(bytes);
+        }
+    }
+
+    private void add(long bytes) {
+        chunks.add(arena.allocate(bytes));
+        capacity += bytes;
+        free.add(new TreeMap<>(Map.of(0L, bytes)));
     }
 
     /** A tensor with undefined elements. */
@@ -66,19 +83,13 @@ public final class BlockPool implements AutoCloseable {
                     if (size > bytes) {
                         ranges.put(start + bytes, size - bytes);
                     }
+                    end = Math.max(end, start + bytes);
                     return new Range(chunk, start, bytes);
                 }
             }
         }
-        long size = Math.max(bytes, chunkBytes);
-        chunks.add(arena.allocate(size));
-        capacity += size;
-        TreeMap<Long, Long> ranges = new TreeMap<>();
-        if (size > bytes) {
-            ranges.put(bytes, size - bytes);
-        }
-        free.add(ranges);
-        return new Range(chunks.size() - 1, 0, bytes);
+        add(Math.max(bytes, chunkBytes));
+        return take(bytes);
     }
 
     /** Gives back a tensor made here, or another tensor over exactly its memory. */
@@ -99,6 +110,16 @@ public final class BlockPool implements AutoCloseable {
         }
         Long above = ranges.remove(range.offset + range.bytes);
         ranges.put(start, above == null ? bytes : bytes + above);
+        boolean grown = peak > replaced; // what one piece does not hold, because of gaps, it would not hold again
+        if (used == 0 && chunks.size() > 1 && grown && Pieces.leaveMuch(capacity, peak, chunkBytes)) {
+            replaced = peak;
+            arena.close();
+            arena = device.newArena();
+            chunks.clear();
+            free.clear();
+            capacity = 0;
+            add(peak);
+        }
     }
 
     /** Bytes of the tensors that live. */
@@ -109,6 +130,11 @@ public final class BlockPool implements AutoCloseable {
     /** The most that was ever {@link #used}, bytes. */
     public long peak() {
         return peak;
+    }
+
+    /** Where the last of the tensors ever made ended: what a single piece has to be long. */
+    long end() {
+        return end;
     }
 
     /** Bytes taken from the device. */

@@ -9,13 +9,15 @@ import io.qlora.engine.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Supplier;
 
 /**
  * A stack of memory: tensors are laid one behind the other, and everything above a mark is dropped at once. The memory
  * itself is kept for the next use, since fresh pages cost many times what reused ones do. One thread at a time.
  *
  * <p>The memory comes in pieces, and a tensor is laid on the first on which there is room: a mark is therefore where each
- * piece ends, and what one has left over below a large tensor is there for the small ones after it.
+ * piece ends, and what one has left over below a large tensor is there for the small ones after it. Pieces that were taken for
+ * tensors of other sizes than those of today leave much over: once the stack is empty, one piece takes their place.
  */
 public final class BumpPool implements AutoCloseable {
 
@@ -31,8 +33,9 @@ public final class BumpPool implements AutoCloseable {
     }
 
     private final Device device;
-    private final DeviceArena arena;
+    private final Supplier<DeviceArena> arenas;
     private final long chunkBytes;
+    private DeviceArena arena;
     private final List<Buffer> chunks = new ArrayList<>();
     private long[] ends = new long[0]; // of what is on each chunk
     private long used;
@@ -45,14 +48,29 @@ public final class BumpPool implements AutoCloseable {
      * @param chunkBytes how much it takes from the device at a time; a larger tensor gets a chunk of its own
      */
     public BumpPool(Device device, long chunkBytes) {
-        this(device, device.newArena(), chunkBytes);
+        this(device, device::newArena, chunkBytes);
     }
 
     /** An empty pool of another memory than the device's own. */
-    BumpPool(Device device, DeviceArena arena, long chunkBytes) {
+    BumpPool(Device device, Supplier<DeviceArena> arenas, long chunkBytes) {
         this.device = device;
-        this.arena = arena;
+        this.arenas = arenas;
         this.chunkBytes = chunkBytes;
+        this.arena = arenas.get();
+    }
+
+    /** Takes what tensors of {@code bytes} in all will need, what aligns them included, in one piece, unless it has some. */
+    void reserve(long bytes) {
+        if (chunks.isEmpty() && bytes > 0) {
+            add(bytes);
+        }
+    }
+
+    private void add(long bytes) {
+        Buffer chunk = arena.allocate(bytes);
+        chunks.add(chunk);
+        capacity += bytes;
+        ends = Arrays.copyOf(ends, chunks.size());
     }
 
     /** A tensor with undefined elements, on top of the stack. */
@@ -67,10 +85,7 @@ public final class BumpPool implements AutoCloseable {
             chunk++;
         }
         if (chunk == ends.length) {
-            Buffer taken = arena.allocate(Math.max(bytes, chunkBytes));
-            chunks.add(taken);
-            capacity += taken.byteSize();
-            ends = Arrays.copyOf(ends, chunk + 1);
+            add(Math.max(bytes, chunkBytes));
         }
         long start = start(chunk);
         used += start + bytes - ends[chunk];
@@ -97,6 +112,14 @@ public final class BumpPool implements AutoCloseable {
             }
             used -= ends[chunk] - end;
             ends[chunk] = end;
+        }
+        if (used == 0 && chunks.size() > 1 && Pieces.leaveMuch(capacity, peak, chunkBytes)) {
+            arena.close();
+            arena = arenas.get();
+            chunks.clear();
+            ends = new long[0];
+            capacity = 0;
+            add(peak);
         }
     }
 

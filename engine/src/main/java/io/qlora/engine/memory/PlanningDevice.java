@@ -15,7 +15,7 @@ import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * A device that computes nothing and has no memory, only addresses: running a model's own step on it tells what
- * {@link StepMemory} and {@link ModelMemory} the step takes elsewhere, to the byte and at once. Tensors can be made and
+ * {@link StepMemory} and {@link ModelMemory} the step needs elsewhere, to the byte and at once. Tensors can be made and
  * written; all of them read as zeros.
  *
  * <p>This is exact because what an op allocates depends on shapes alone, and all its arithmetic is in kernels, each of which
@@ -24,6 +24,7 @@ import java.util.concurrent.ConcurrentHashMap;
 public final class PlanningDevice extends Device {
 
     private static final long ALIGNMENT = 256;
+    private static final long ENDLESS = 1L << 56; // bytes
     private static final InvocationHandler NOTHING = PlanningDevice::nothing;
 
     private final Map<Class<?>, Object> kernels = new ConcurrentHashMap<>();
@@ -59,9 +60,10 @@ public final class PlanningDevice extends Device {
         return planned == null ? super.pieceBytes() : planned.pieceBytes();
     }
 
+    /** One piece holds all: what pools say that they need has nothing to do with pieces. */
     @Override
     public long chunkBytes() {
-        return planned == null ? super.chunkBytes() : planned.chunkBytes();
+        return ENDLESS;
     }
 
     @Override

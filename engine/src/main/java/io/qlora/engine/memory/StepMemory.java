@@ -8,7 +8,22 @@ import io.qlora.engine.tensor.Device;
  */
 public final class StepMemory implements AutoCloseable {
 
-    private static final long CHUNK = 8L << 20;
+    private static final long HOST_CHUNK = 8L << 20;
+
+    /**
+     * What steps take, bytes.
+     *
+     * @param activations of the device, in a stack
+     * @param gradients of the device
+     * @param host of the machine, beside a card
+     */
+    public record Sizes(long activations, long gradients, long host) {
+
+        /** What they take of the device. */
+        public long onDevice() {
+            return activations + gradients;
+        }
+    }
 
     private final Device device;
     private final BumpPool activations;
@@ -18,7 +33,7 @@ public final class StepMemory implements AutoCloseable {
     public StepMemory(Device device) {
         this.device = device;
         this.activations = new BumpPool(device, device.chunkBytes());
-        this.gradients = new BlockPool(device, CHUNK);
+        this.gradients = new BlockPool(device, device.chunkBytes());
     }
 
     public Device device() {
@@ -42,9 +57,28 @@ public final class StepMemory implements AutoCloseable {
      */
     public BumpPool host() {
         if (host == null) {
-            host = new BumpPool(device, device.newHostArena(), CHUNK);
+            host = new BumpPool(device, device::newHostArena, HOST_CHUNK);
         }
         return host;
+    }
+
+    /** What the largest of the steps so far take, each kind in one piece: told by a rehearsal on a {@link PlanningDevice}. */
+    public Sizes needed() {
+        return new Sizes(activations.peak(), gradients.end(), host == null ? 0 : host.peak());
+    }
+
+    /**
+     * Takes that at once, before the first step: steps of other sizes, one larger than the other, would leave more over between
+     * their pieces than the largest of them needs.
+     *
+     * @throws io.qlora.engine.tensor.DeviceMemoryException if it is not to be had
+     */
+    public void reserve(Sizes sizes) {
+        activations.reserve(sizes.activations());
+        gradients.reserve(sizes.gradients());
+        if (sizes.host() > 0) {
+            host().reserve(sizes.host());
+        }
     }
 
     /** The most that was in use, bytes: the sum of both pools' peaks. */

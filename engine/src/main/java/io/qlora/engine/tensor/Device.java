@@ -52,10 +52,11 @@ public abstract class Device implements AutoCloseable {
 
     /**
      * Bytes of intermediate results that an op should have in memory at a time, where it can choose: as much as keeps all
-     * of the device busy, and no more than needed for that.
+     * of the device busy, and no more than needed for that. As it is, a processor's: each chunk of logits costs it a pass over
+     * the head's weight.
      */
     public long pieceBytes() {
-        return 16L << 20;
+        return 32L << 20;
     }
 
     /**

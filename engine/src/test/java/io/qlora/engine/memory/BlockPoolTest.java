@@ -2,6 +2,7 @@ package io.qlora.engine.memory;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
 import io.qlora.engine.cpu.CpuDevice;
@@ -43,6 +44,47 @@ class BlockPoolTest {
         long other = b.segment().address();
         if (from < other + b.byteSize() && other < from + a.byteSize()) {
             fail("two live tensors share memory: " + a + " and " + b);
+        }
+    }
+
+    @Test
+    void piecesThatFitNothingAnyMoreAreGivenBack() {
+        long chunk = 4096;
+        try (CpuDevice device = new CpuDevice(1);
+                BlockPool pool = new BlockPool(device, chunk)) {
+            for (long size = 2 * chunk; size < 12 * chunk; size += chunk / 4) {
+                List<Tensor> live = new ArrayList<>();
+                for (int i = 0; i < 10; i++) {
+                    live.add(pool.empty(DType.U8, Shape.of(size)));
+                }
+                live.forEach(pool::free);
+                long bound = pool.peak() + Math.max(chunk, pool.peak() / 8);
+                assertTrue(pool.capacity() <= bound, pool.capacity() + " for " + pool.peak());
+            }
+        }
+    }
+
+    @Test
+    void aPieceAsLongAsWhereTheLastTensorEndedIsEnough() {
+        long end = shuffle(new SplittableRandom(5), 0);
+        assertTrue(end > 0);
+        assertEquals(end, shuffle(new SplittableRandom(5), end));
+    }
+
+    /** Makes and frees tensors at random; what is taken from the device at the end, if so much is reserved, or where they end. */
+    private static long shuffle(SplittableRandom random, long reserved) {
+        try (CpuDevice device = new CpuDevice(1);
+                BlockPool pool = new BlockPool(device, reserved > 0 ? 1 : 1 << 24)) {
+            pool.reserve(reserved);
+            List<Tensor> live = new ArrayList<>();
+            for (int round = 0; round < 500; round++) {
+                if (random.nextInt(100) < 55 || live.isEmpty()) {
+                    live.add(pool.empty(DType.U8, Shape.of(random.nextInt(9000))));
+                } else {
+                    pool.free(live.remove(random.nextInt(live.size())));
+                }
+            }
+            return reserved > 0 ? pool.capacity() : pool.end();
         }
     }
 

@@ -3,6 +3,7 @@ package io.qlora.engine.memory;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.tensor.DType;
@@ -57,6 +58,37 @@ class BumpPoolTest {
         bytes(2000);
         bytes(4000);
         assertEquals(capacity, pool.capacity(), "the same again takes nothing new");
+    }
+
+    /** As of micro-batches whose documents are longer and longer: no tensor fits into a piece that was taken before. */
+    @Test
+    void piecesThatFitNothingAnyMoreAreGivenBack() {
+        long most = 0;
+        for (long size = 2 * CHUNK; size < 12 * CHUNK; size += CHUNK / 4) {
+            BumpPool.Mark empty = pool.mark();
+            for (int i = 0; i < 10; i++) {
+                Tensor tensor = bytes(size);
+                tensor.segment().fill((byte) i);
+            }
+            most = Math.max(most, pool.capacity());
+            pool.release(empty);
+            long bound = pool.peak() + Math.max(CHUNK, pool.peak() / 8);
+            assertTrue(pool.capacity() <= bound, pool.capacity() + " for " + pool.peak());
+        }
+        assertTrue(most < 1.5 * pool.peak(), most + " for " + pool.peak());
+    }
+
+    @Test
+    void whatIsReservedIsEnough() {
+        pool.reserve(40_000);
+        pool.reserve(1); // has some already
+        for (long size : new long[] {9_000, 12_000, 10_000, 3}) {
+            BumpPool.Mark empty = pool.mark();
+            bytes(size);
+            bytes(2 * size);
+            pool.release(empty);
+        }
+        assertEquals(40_000, pool.capacity());
     }
 
     @Test
