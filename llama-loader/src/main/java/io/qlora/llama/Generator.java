@@ -24,6 +24,7 @@ public final class Generator implements AutoCloseable {
     private final LlamaModel model;
     private final KeyValueCache cache;
     private final StepMemory memory;
+    private final StepMemory own; // null: it is somebody else's
 
     /**
      * A generator.
@@ -33,6 +34,16 @@ public final class Generator implements AutoCloseable {
      * @throws IllegalArgumentException if the model has fewer positions
      */
     public Generator(LlamaModel model, int maxTokens) {
+        this(model, maxTokens, null);
+    }
+
+    /**
+     * A generator that computes in this memory.
+     *
+     * @param memory not in use elsewhere at the same time, and still open afterwards; null for some of its own
+     * @throws IllegalArgumentException as above
+     */
+    public Generator(LlamaModel model, int maxTokens, StepMemory memory) {
         int positions = model.config().maxPositionEmbeddings();
         if (maxTokens < 1 || maxTokens > positions) {
             throw new IllegalArgumentException("maxTokens should be from 1 to the model's " + positions
@@ -40,7 +51,13 @@ public final class Generator implements AutoCloseable {
         }
         this.model = model;
         this.cache = new KeyValueCache(model, maxTokens);
-        this.memory = new StepMemory(model.device());
+        this.own = memory == null ? new StepMemory(model.device()) : null;
+        this.memory = memory == null ? own : memory;
+    }
+
+    /** What the keys and values take, bytes. */
+    public long cacheBytes() {
+        return cache.bytes();
     }
 
     /**
@@ -89,6 +106,8 @@ public final class Generator implements AutoCloseable {
     @Override
     public void close() {
         cache.close();
-        memory.close();
+        if (own != null) {
+            own.close();
+        }
     }
 }

@@ -45,6 +45,10 @@ final class KeyValueCache implements AutoCloseable {
         return capacity;
     }
 
+    long bytes() {
+        return memory.bytes();
+    }
+
     /** Forgets everything. */
     void clear() {
         past = 0;

@@ -19,7 +19,8 @@ class MemoryPlanTest {
     private static MemoryPlan plan(long weights, long adapter, long activations, long jvm) {
         long available = 100 * MIB;
         StepMemory.Sizes step = new StepMemory.Sizes(activations * MIB, 0, 0);
-        return new MemoryPlan("cpu", weights * MIB, adapter * MIB, 0, step, 0, jvm * MIB, available, available, 1, 1);
+        return new MemoryPlan(
+                "cpu", weights * MIB, adapter * MIB, 0, 0, step, 0, jvm * MIB, 1, available, available, 1, 1);
     }
 
     private static WayOut wayOut(MemoryPlan plan, LoadOptions.Quantization quantization, TrainingConfig training) {
