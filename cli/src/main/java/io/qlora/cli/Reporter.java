@@ -158,6 +158,13 @@ final class Reporter implements TrainingListener, AutoCloseable {
     }
 
     @Override
+    public void onEvaluationCalledOff(long step) {
+        line(
+                "eval at step %d  not made, interrupted%s",
+                step, step == 0 ? "" : "; --resume-from-checkpoint makes up for it");
+    }
+
+    @Override
     public void onCheckpoint(long step, Path directory) {
         line("checkpoint in %s", directory);
     }

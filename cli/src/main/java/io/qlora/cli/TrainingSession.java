@@ -1,13 +1,10 @@
 package io.qlora.cli;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import io.qlora.engine.files.AtomicFiles;
 import io.qlora.engine.tensor.Device;
 import io.qlora.engine.tensor.DeviceMemoryException;
-import io.qlora.trainer.Evaluation;
 import io.qlora.trainer.FineTuner;
 import io.qlora.trainer.MemoryPlan;
-import io.qlora.trainer.MetricsLog;
 import io.qlora.trainer.NonFiniteException;
 import io.qlora.trainer.RunOptions;
 import io.qlora.trainer.StepReport;
@@ -19,8 +16,6 @@ import io.qlora.trainer.data.DataSet;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 
 /** A training run in front of a person: says what it will use, shows how it goes, heeds Ctrl-C, draws the picture. */
 final class TrainingSession implements TrainingListener {
@@ -28,7 +23,10 @@ final class TrainingSession implements TrainingListener {
     /** What a shell expects of a process that SIGINT ended. */
     private static final int INTERRUPTED = 130;
 
-    /** What was achieved; as one JSON object with {@code --json}. Null is what was not measured. */
+    /**
+     * What was achieved; as one JSON object with {@code --json}. Null is what was not measured. The losses are those of the
+     * whole run, the seconds those since it was resumed.
+     */
     record Report(
             String output,
             long steps,
@@ -51,9 +49,6 @@ final class TrainingSession implements TrainingListener {
     private final Reporter reporter;
     private final Interruption interruption;
     private final TrainingRun run;
-    private Evaluation first;
-    private Evaluation last;
-    private Double trainLoss;
     private long tokens;
     private double seconds;
 
@@ -141,7 +136,9 @@ final class TrainingSession implements TrainingListener {
                 reporter.line("stopped before the first step: nothing was learnt, nothing is saved");
             } else {
                 reporter.line(
-                        outcome.stopped() ? "stopped at step %,d of %,d after %s" : "trained %,d of %,d steps in %s",
+                        outcome.steps() < run.totalSteps()
+                                ? "stopped at step %,d of %,d after %s"
+                                : "trained %,d of %,d steps in %s",
                         outcome.steps(),
                         run.totalSteps(),
                         Reporter.time(seconds));
@@ -163,15 +160,8 @@ final class TrainingSession implements TrainingListener {
 
     @Override
     public void onStep(StepReport report) {
-        trainLoss = report.loss();
         tokens += report.tokens();
         seconds += report.seconds();
-    }
-
-    @Override
-    public void onEvaluation(long step, Evaluation evaluation) {
-        first = step == 0 ? evaluation : first;
-        last = evaluation;
     }
 
     private Path metrics() {
@@ -179,19 +169,9 @@ final class TrainingSession implements TrainingListener {
     }
 
     private Path draw() throws IOException {
-        List<LossChart.Point> training = new ArrayList<>();
-        List<LossChart.Point> evaluation = new ArrayList<>();
-        for (JsonNode line : MetricsLog.read(metrics())) {
-            double step = line.path("step").asDouble();
-            if (line.has("loss")) {
-                training.add(new LossChart.Point(step, line.get("loss").asDouble()));
-            } else if (line.has("eval_loss")) {
-                evaluation.add(new LossChart.Point(step, line.get("eval_loss").asDouble()));
-            }
-        }
         Path picture = options.output().resolve("loss.svg");
-        AtomicFiles.write(
-                picture, LossChart.draw("Fine-tuning " + Reporter.name(options.model()), training, evaluation));
+        String title = "Fine-tuning " + Reporter.name(options.model());
+        AtomicFiles.write(picture, RunLosses.read(metrics()).draw(title));
         return picture;
     }
 
@@ -215,16 +195,17 @@ final class TrainingSession implements TrainingListener {
         };
     }
 
-    private Report report(Trainer.Outcome outcome) {
+    private Report report(Trainer.Outcome outcome) throws IOException {
+        RunLosses losses = RunLosses.read(metrics());
         return new Report(
                 options.output().toString(),
                 outcome.steps(),
                 outcome.stopped(),
-                trainLoss,
-                first == null ? null : first.nll(),
-                last == null ? null : last.nll(),
-                last == null ? null : last.perplexity(),
-                last == null ? null : last.targets(),
+                losses.trainLoss(),
+                losses.evalLossBefore(),
+                losses.evalLoss(),
+                losses.evalPerplexity(),
+                losses.evalTargetTokens(),
                 seconds,
                 seconds == 0 ? null : tokens / seconds,
                 run.plan().total());

@@ -96,11 +96,15 @@ class TrainCommandTest {
     @Test
     void aFinishedRunCanBeResumedAndStaysAsItIs() throws IOException {
         Path output = folder.resolve("out");
-        train(output, "--max-steps", 2, "--save-steps", 2);
+        Cli.Result first = train(output, "--max-steps", 2, "--save-steps", 2, "--eval-split", 2, "--json");
         byte[] before = adapter(output);
-        Cli.Result result = train(output, "--max-steps", 2, "--save-steps", 2, "--resume-from-checkpoint", "--json");
+        Cli.Result again = train(
+                output, "--max-steps", 2, "--save-steps", 2, "--eval-split", 2, "--resume-from-checkpoint", "--json");
         assertArrayEquals(before, adapter(output));
-        assertTrue(result.json().get("train_loss").isNull());
+        for (String loss : List.of("train_loss", "eval_loss_before", "eval_loss", "eval_target_tokens")) {
+            assertTrue(first.json().get(loss).isNumber(), first.out());
+            assertEquals(first.json().get(loss), again.json().get(loss), loss);
+        }
     }
 
     @Test

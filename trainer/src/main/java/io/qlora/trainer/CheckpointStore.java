@@ -41,6 +41,7 @@ final class CheckpointStore implements Trainer.Checkpoints {
     private final String baseModel;
     private final RunIdentity identity;
     private final TrainingListener listener;
+    private long saved; // the last step; 0 for none
 
     /**
      * A store.
@@ -60,6 +61,9 @@ final class CheckpointStore implements Trainer.Checkpoints {
 
     @Override
     public void save(long step, AdamW optimizer) throws IOException {
+        if (step == saved) { // the run was told to stop where a checkpoint was due
+            return;
+        }
         Path directory = output.resolve(PREFIX + step);
         AtomicFiles.writeDirectory(directory, staging -> {
             adapter.save(staging, baseModel);
@@ -74,6 +78,7 @@ final class CheckpointStore implements Trainer.Checkpoints {
             state.set("run", identity.toJson());
             JsonFiles.write(staging.resolve(STATE), state);
         });
+        saved = step;
         listener.onCheckpoint(step, directory);
     }
 

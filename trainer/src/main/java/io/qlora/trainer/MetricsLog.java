@@ -13,8 +13,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * {@code metrics.jsonl}: a line a step ({@code step, epoch, loss, grad_norm, learning_rate, tokens, target_tokens,
@@ -30,6 +32,7 @@ public final class MetricsLog implements TrainingListener, AutoCloseable {
 
     private final Path file;
     private final BufferedWriter writer;
+    private final Set<Long> evaluated = new HashSet<>(); // the steps of what was kept
 
     /**
      * Opens the log of a run.
@@ -43,12 +46,20 @@ public final class MetricsLog implements TrainingListener, AutoCloseable {
             for (JsonNode line : read(file)) {
                 if (line.path("step").asLong() <= doneSteps) {
                     kept.append(line).append('\n');
+                    if (line.has("eval_loss")) {
+                        evaluated.add(line.path("step").asLong());
+                    }
                 }
             }
         }
         AtomicFiles.write(file, kept.toString());
         this.file = file;
         this.writer = Files.newBufferedWriter(file, StandardOpenOption.APPEND);
+    }
+
+    /** Whether an evaluation after this step was logged by the run that is resumed. */
+    boolean hasEvaluation(long step) {
+        return evaluated.contains(step);
     }
 
     /** The lines of a log, none if there is no such file; a line cut short by a crash is left out. */

@@ -25,7 +25,24 @@ public final class Trainer implements AutoCloseable {
         void save(long step, AdamW optimizer) throws IOException;
     }
 
-    /** How a run ended. */
+    /**
+     * Where a run begins.
+     *
+     * @param steps how many a resumed run has already done; 0 for a new one
+     * @param evaluated whether the evaluation after them was made, if one was due
+     */
+    public record Start(long steps, boolean evaluated) {
+
+        /** Nothing was done or measured yet. */
+        public static final Start NEW = new Start(0, false);
+    }
+
+    /**
+     * How a run ended.
+     *
+     * @param steps that are done, those before it was resumed counted
+     * @param stopped whether it was told to stop, and a step or an evaluation that was due has not been made
+     */
     public record Outcome(long steps, boolean stopped) {}
 
     private final LlamaModel model;
@@ -62,9 +79,19 @@ public final class Trainer implements AutoCloseable {
         return memory;
     }
 
-    /** Has the run end after the step that is under way. */
+    /** Has the run end after the step that is under way, or in an evaluation before its next batch. */
     public void requestStop() {
         stopRequested = true;
+    }
+
+    /**
+     * {@link #train(DataSet, DataSet, Start, Checkpoints, TrainingListener)} from {@code doneSteps} on, after which nothing is
+     * left to be measured.
+     */
+    public Outcome train(
+            DataSet train, DataSet eval, long doneSteps, Checkpoints checkpoints, TrainingListener listener)
+            throws IOException {
+        return train(train, eval, new Start(doneSteps, doneSteps > 0), checkpoints, listener);
     }
 
     /**
@@ -72,45 +99,53 @@ public final class Trainer implements AutoCloseable {
      *
      * @param train what to learn
      * @param eval what to measure on before, after, and every {@link TrainingConfig#evalSteps} steps; or null
-     * @param doneSteps how many steps a resumed run has already done; 0 for a new one
+     * @param start what was done before
      * @param checkpoints told to save every {@link TrainingConfig#saveSteps} steps; or null
      * @throws NonFiniteException if a step or an evaluation gives something that is not finite; the parameters are then the
      *     last that gave finite ones
      */
-    public Outcome train(
-            DataSet train, DataSet eval, long doneSteps, Checkpoints checkpoints, TrainingListener listener)
+    public Outcome train(DataSet train, DataSet eval, Start start, Checkpoints checkpoints, TrainingListener listener)
             throws IOException {
         Batches batches = new Batches(train, config.documentsPerStep(), config.seed());
         int total = config.totalSteps(batches.stepsPerEpoch());
         TrainingStep training = new TrainingStep(model, parameters, optimizer, state, memory, config);
         Evaluator evaluator = new Evaluator(model, memory, config.batchSize());
-        if (doneSteps == 0) {
-            evaluate(evaluator, eval, training, 0, listener);
+        long step = start.steps();
+        boolean evaluated = start.evaluated() || !isEvaluated(step, total);
+        if (!evaluated) {
+            evaluated = evaluate(evaluator, eval, training, step, listener);
         }
-        long step = doneSteps;
         while (step < total && !stopRequested) {
             step++;
             listener.onStep(run(training, batches, step, total));
-            if (config.evalSteps() > 0 && step % config.evalSteps() == 0 && step < total) {
+            if (isEvaluated(step, total) && step < total) {
                 evaluate(evaluator, eval, training, step, listener);
             }
             if (checkpoints != null && config.saveSteps() > 0 && step % config.saveSteps() == 0) {
                 checkpoints.save(step, optimizer);
             }
         }
-        boolean stopped = step < total;
-        if (!stopped && step > doneSteps) {
-            evaluate(evaluator, eval, training, step, listener);
+        if (step == total && step > start.steps()) {
+            evaluated = evaluate(evaluator, eval, training, step, listener);
         }
-        return new Outcome(step, stopped);
+        return new Outcome(step, step < total || !evaluated);
     }
 
-    /** Measures, unless there is nothing to measure on or the run is to stop. */
-    private void evaluate(
+    /** Whether the parameters after a step are to be measured. */
+    private boolean isEvaluated(long step, int total) {
+        return step == 0 || step == total || (config.evalSteps() > 0 && step % config.evalSteps() == 0);
+    }
+
+    /** Measures, unless there is nothing to measure on; returns false if the run is to stop before that is done. */
+    private boolean evaluate(
             Evaluator evaluator, DataSet eval, TrainingStep training, long step, TrainingListener listener) {
-        Optional<Evaluation> made = eval == null ? Optional.empty() : evaluator.evaluate(eval, () -> stopRequested);
+        if (eval == null) {
+            return true;
+        }
+        Optional<Evaluation> made = evaluator.evaluate(eval, () -> stopRequested);
         if (made.isEmpty()) {
-            return;
+            listener.onEvaluationCalledOff(step);
+            return false;
         }
         Evaluation evaluation = made.get();
         if (!Double.isFinite(evaluation.nll())) {
@@ -120,6 +155,7 @@ public final class Trainer implements AutoCloseable {
                     : NonFiniteException.inEvaluationAfter(step, training.undo(step), finding);
         }
         listener.onEvaluation(step, evaluation);
+        return true;
     }
 
     private StepReport run(TrainingStep training, Batches batches, long step, int total) {

@@ -18,6 +18,9 @@ public interface TrainingListener {
      */
     default void onEvaluation(long step, Evaluation evaluation) {}
 
+    /** An evaluation was due after a step, and was not made or not finished: the run is to stop. A resumed one makes it. */
+    default void onEvaluationCalledOff(long step) {}
+
     /** A checkpoint was written. */
     default void onCheckpoint(long step, Path directory) {}
 
@@ -41,6 +44,12 @@ public interface TrainingListener {
             public void onEvaluation(long step, Evaluation evaluation) {
                 first.onEvaluation(step, evaluation);
                 other.onEvaluation(step, evaluation);
+            }
+
+            @Override
+            public void onEvaluationCalledOff(long step) {
+                first.onEvaluationCalledOff(step);
+                other.onEvaluationCalledOff(step);
             }
 
             @Override

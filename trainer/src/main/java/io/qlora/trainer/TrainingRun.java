@@ -168,7 +168,7 @@ public final class TrainingRun {
         return training.totalSteps(new Batches(train, training.documentsPerStep(), training.seed()).stepsPerEpoch());
     }
 
-    /** Has the run end, its results saved, after the step that is under way. From any thread. */
+    /** Has the run end, its results saved, after the step that is under way; an evaluation is called off. From any thread. */
     public void requestStop() {
         stopRequested = true;
         Trainer running = trainer;
@@ -230,7 +230,8 @@ public final class TrainingRun {
             Trainer.Outcome outcome;
             try (MetricsLog metrics = new MetricsLog(metricsFile, done)) {
                 running.memory().reserve(plan.step());
-                outcome = running.train(train, eval, done, checkpoints, metrics.and(listener));
+                Trainer.Start start = new Trainer.Start(done, metrics.hasEvaluation(done));
+                outcome = running.train(train, eval, start, checkpoints, metrics.and(listener));
             } catch (NonFiniteException e) {
                 finish(tuner, e.keptStep(), metricsFile);
                 throw e;

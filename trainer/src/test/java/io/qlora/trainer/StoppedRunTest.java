@@ -1,9 +1,10 @@
 package io.qlora.trainer;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraConfig;
 import java.io.IOException;
@@ -14,6 +15,8 @@ import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** When a run is told to stop, and what it then leaves. */
 class StoppedRunTest {
@@ -26,27 +29,31 @@ class StoppedRunTest {
     private Path output;
     private TrainingRun run;
     private final List<Long> evaluations = new ArrayList<>();
+    private final List<Long> calledOff = new ArrayList<>();
 
     @BeforeEach
     void prepare() throws IOException {
         output = folder.resolve("out");
-        Path data = Files.writeString(
-                folder.resolve("data.jsonl"), "{\"prompt\": \"Say a.\", \"completion\": \" a\"}\n".repeat(8));
+        Files.writeString(folder.resolve("data.jsonl"), "{\"prompt\": \"Say a.\", \"completion\": \" a\"}\n".repeat(8));
+        run = prepare(output, null);
+    }
+
+    private TrainingRun prepare(Path directory, Path checkpoint) throws IOException {
         TrainingConfig training =
                 TrainingConfig.builder().batchSize(1).maxSteps(6).evalSteps(2).build();
-        run = TrainingRun.prepare(new RunOptions(
+        return TrainingRun.prepare(new RunOptions(
                 MODEL,
-                List.of(data),
+                List.of(folder.resolve("data.jsonl")),
                 List.of(),
                 4,
-                output,
+                directory,
                 0,
                 true,
                 LoraConfig.builder().r(2).build(),
                 LoadOptions.defaults(),
                 training,
                 1,
-                null));
+                checkpoint));
     }
 
     /** Asks to stop as soon as a step is done. */
@@ -67,6 +74,11 @@ class StoppedRunTest {
         @Override
         public void onEvaluation(long at, Evaluation evaluation) {
             evaluations.add(at);
+        }
+
+        @Override
+        public void onEvaluationCalledOff(long at) {
+            calledOff.add(at);
         }
     }
 
@@ -91,11 +103,43 @@ class StoppedRunTest {
     }
 
     @Test
-    void afterItsLastStepItIsDone() throws IOException {
+    void afterItsLastStepOnlyTheEvaluationIsLeft() throws IOException {
         Trainer.Outcome outcome = run.run(new StopAfter(6));
-        assertEquals(new Trainer.Outcome(6, false), outcome);
+        assertEquals(new Trainer.Outcome(6, true), outcome);
         assertEquals(List.of(0L, 2L, 4L), evaluations);
+        assertEquals(List.of(6L), calledOff);
         assertTrue(Files.exists(output.resolve("adapter_model.safetensors")));
-        assertFalse(Files.exists(output.resolve("checkpoint-6")));
+        assertTrue(Files.exists(output.resolve("checkpoint-6")));
+    }
+
+    @ParameterizedTest
+    @ValueSource(longs = {2, 3, 4, 6})
+    void whatIsResumedEndsAsIfItHadNeverBeenStopped(long step) throws IOException {
+        Path whole = folder.resolve("whole");
+        assertEquals(new Trainer.Outcome(6, false), prepare(whole, null).run(new TrainingListener() {}));
+        run.run(new StopAfter(step));
+        assertEquals(step % 2 == 0 ? List.of(step) : List.of(), calledOff);
+
+        Trainer.Outcome outcome = prepare(output, RunOptions.LATEST).run(new TrainingListener() {});
+        assertEquals(new Trainer.Outcome(6, false), outcome);
+        assertEquals(metrics(whole), metrics(output));
+        for (String file : List.of("adapter_model.safetensors", "adapter_config.json")) {
+            assertEquals(-1, Files.mismatch(whole.resolve(file), output.resolve(file)), file);
+        }
+    }
+
+    @Test
+    void whatWasMeasuredIsNotMeasuredAgain() throws IOException {
+        run.run(new StopAfter(6));
+        prepare(output, RunOptions.LATEST).run(new StopAfter(9));
+        prepare(output, RunOptions.LATEST).run(new StopAfter(9));
+        assertEquals(List.of(0L, 2L, 4L, 6L), evaluations);
+    }
+
+    /** The lines of a log, but for how long it took. */
+    private static List<JsonNode> metrics(Path directory) throws IOException {
+        List<JsonNode> lines = MetricsLog.read(directory.resolve("metrics.jsonl"));
+        lines.forEach(line -> ((ObjectNode) line).remove("seconds"));
+        return lines;
     }
 }
