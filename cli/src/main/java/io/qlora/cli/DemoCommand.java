@@ -32,6 +32,7 @@ final class DemoCommand implements Callable<Integer> {
     private static final int MAX_TOKENS = 128;
     private static final int ANSWER_TOKENS = 24;
     private static final int SHOWN = 3;
+    private static final int STEPS = 25; // from evaluation to evaluation, and from line to line
 
     @Mixin
     private DeviceOptions device;
@@ -60,7 +61,7 @@ final class DemoCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         device.check();
-        try (Reporter reporter = new Reporter(spec.commandLine(), json, 25);
+        try (Reporter reporter = new Reporter(spec.commandLine(), json, STEPS, STEPS);
                 Device opened = device.open()) {
             return run(opened, reporter);
         }
@@ -103,7 +104,7 @@ final class DemoCommand implements Callable<Integer> {
                 .warmupRatio(0.05)
                 .batchSize(16)
                 .numTrainEpochs(2)
-                .evalSteps(25)
+                .evalSteps(STEPS)
                 .build();
         return new RunOptions(
                 files.model(),

@@ -70,17 +70,17 @@ final class EvalCommand implements Callable<Integer> {
             reporter.announce(device, opened);
             reporter.announce(model, config, adapter);
             reporter.announce(set, DataSet.maxLength(data.maxLength(), config), "data    ", "");
-            print(evaluate(opened, set), set);
+            print(evaluate(opened, set, reporter), set);
         }
         return 0;
     }
 
-    private Evaluation evaluate(Device opened, DataSet set) throws IOException {
+    private Evaluation evaluate(Device opened, DataSet set, Reporter reporter) throws IOException {
         try (LlamaModel llama = LlamaModel.load(model.directory(), model.load(), opened);
                 ModelMemory memory = new ModelMemory(opened);
                 StepMemory step = new StepMemory(opened)) {
             adapter.attach(llama, memory);
-            return new Evaluator(llama, step, batchSize).evaluate(set);
+            return new Evaluator(llama, step, batchSize).evaluate(set, reporter);
         }
     }
 

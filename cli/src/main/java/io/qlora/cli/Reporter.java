@@ -4,18 +4,16 @@ import io.qlora.engine.tensor.Device;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LoadOptions;
 import io.qlora.trainer.Evaluation;
+import io.qlora.trainer.FineTuner;
 import io.qlora.trainer.StepReport;
 import io.qlora.trainer.TrainingListener;
 import io.qlora.trainer.data.DataSet;
 import java.io.PrintWriter;
 import java.nio.file.Path;
-import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
-import java.util.Optional;
-import me.tongfei.progressbar.ProgressBar;
-import me.tongfei.progressbar.ProgressBarBuilder;
-import me.tongfei.progressbar.ProgressBarStyle;
+import java.util.OptionalDouble;
+import java.util.function.LongSupplier;
 import picocli.CommandLine;
 
 /**
@@ -27,30 +25,56 @@ final class Reporter implements TrainingListener, AutoCloseable {
     /** How many of the records that are left out are named. */
     private static final int NAMED = 5;
 
-    /** The share of the newest step in moving averages. */
-    private static final double NEW = 0.1;
+    /** Nanoseconds after which something is said of steps, and of an evaluation, where there is no terminal. */
+    private static final long STEP_SILENCE = 60_000_000_000L;
+
+    private static final long EVALUATION_SILENCE = 10_000_000_000L;
 
     private final PrintWriter out;
     private final boolean terminal;
     private final boolean verbose;
     private final int loggingSteps;
-    private ProgressBar bar;
-    private double seconds; // of all steps
-    private double tokensPerSecond; // a moving average
-    private volatile double secondsPerStep; // a moving average; read by the progress bar's thread, too
+    private final LongSupplier clock; // nanoseconds
+    private final RunPace pace;
+    private TerminalBar bar; // or null
+    private long begun; // when the model had been loaded
+    private EvaluationProgress evaluation; // the last one; or null
     private double lossSince; // the last line
     private int stepsSince;
+    private boolean steps; // whether there was a line of one
+    private long stepLine; // when the last line of a step was; of an evaluation:
+    private long evaluationLine;
 
-    Reporter(CommandLine command, boolean json, int loggingSteps) {
-        this.out = json ? command.getErr() : command.getOut();
-        this.terminal = TerminalLine.isPresent();
-        this.verbose = QloraCommand.verbose(command.getCommandSpec());
+    Reporter(CommandLine command, boolean json, int loggingSteps, int evalSteps) {
+        this(
+                json ? command.getErr() : command.getOut(),
+                TerminalLine.isPresent(),
+                QloraCommand.verbose(command.getCommandSpec()),
+                loggingSteps,
+                evalSteps,
+                System::nanoTime);
+    }
+
+    /**
+     * A reporter.
+     *
+     * @param loggingSteps steps from line to line, where there is no terminal
+     * @param evalSteps steps from evaluation to evaluation; 0 for one at the end
+     * @param clock nanoseconds
+     */
+    Reporter(PrintWriter out, boolean terminal, boolean verbose, int loggingSteps, int evalSteps, LongSupplier clock) {
+        this.out = out;
+        this.terminal = terminal;
+        this.verbose = verbose;
         this.loggingSteps = loggingSteps;
+        this.clock = clock;
+        this.pace = new RunPace(evalSteps);
+        this.begun = clock.getAsLong();
     }
 
     /** For a command whose results, and nothing else, are on standard output. */
     static Reporter onStandardError(CommandLine command) {
-        return new Reporter(command, true, 1);
+        return new Reporter(command, true, 1, 0);
     }
 
     /** Says what will run where; and, if told to say more, all that the device has to say of itself. */
@@ -102,59 +126,119 @@ final class Reporter implements TrainingListener, AutoCloseable {
     }
 
     @Override
+    public synchronized void onLoaded(FineTuner tuner) {
+        begun = clock.getAsLong();
+    }
+
+    @Override
     public synchronized void onStep(StepReport report) {
-        tokensPerSecond = average(tokensPerSecond, report.tokens() / report.seconds());
-        seconds += report.seconds();
-        secondsPerStep = average(secondsPerStep, report.seconds());
+        pace.add(report);
         if (terminal) {
-            progress(report);
+            draw(report);
             return;
         }
         lossSince += report.loss();
         stepsSince++;
-        if (stepsSince == loggingSteps || report.step() == report.totalSteps()) {
-            line(
-                    "step %d/%d  epoch %.2f  loss %.4f  lr %.2e  %.0f tokens/s  %s left",
-                    report.step(),
-                    report.totalSteps(),
-                    report.epoch(),
-                    lossSince / stepsSince,
-                    report.learningRate(),
-                    tokensPerSecond,
-                    time((report.totalSteps() - report.step()) * secondsPerStep));
-            lossSince = 0;
-            stepsSince = 0;
+        boolean first = !steps;
+        if (first
+                || report.step() % loggingSteps == 0
+                || report.step() == report.totalSteps()
+                || clock.getAsLong() - stepLine >= STEP_SILENCE) {
+            write(report);
         }
     }
 
-    private static double average(double before, double now) {
-        return before == 0 ? now : (1 - NEW) * before + NEW * now;
+    private void write(StepReport report) {
+        OptionalDouble left = pace.left(report.step(), report.totalSteps());
+        line(
+                "step %d/%d  epoch %.2f  loss %.4f  lr %.2e%s",
+                report.step(),
+                report.totalSteps(),
+                report.epoch(),
+                lossSince / stepsSince,
+                report.learningRate(),
+                left.isPresent()
+                        ? speed("  ", pace.tokensPerSecond()) + "  " + time(left.getAsDouble()) + " left"
+                        : "  " + time(report.seconds()) + " for the first step");
+        steps = true;
+        stepLine = clock.getAsLong();
+        lossSince = 0;
+        stepsSince = 0;
     }
 
-    /** Asked by the progress bar's thread, for which its closing waits: not synchronized. */
-    private Duration left(long steps) {
-        return Duration.ofMillis(Math.round(steps * secondsPerStep * 1000));
-    }
-
-    private void progress(StepReport report) {
+    private void draw(StepReport report) {
         if (bar == null) {
-            bar = new ProgressBarBuilder()
-                    .setTaskName("train")
-                    .setInitialMax(report.totalSteps())
-                    .setStyle(ProgressBarStyle.UNICODE_BLOCK)
-                    .setUpdateIntervalMillis(200)
-                    .startsFrom(report.step() - 1, Duration.ofMillis(Math.round(seconds * 1000)))
-                    .setConsumer(new TerminalLine(System.err))
-                    .setEtaFunction(state -> Optional.of(left(state.getMax() - state.getCurrent())))
-                    .build();
+            bar = new TerminalBar(
+                    System.err,
+                    "train",
+                    report.step() - 1,
+                    report.totalSteps(),
+                    seconds(clock.getAsLong() - begun),
+                    step -> pace.left(step, report.totalSteps()));
         }
-        bar.stepTo(report.step());
-        bar.setExtraMessage(String.format(Locale.ROOT, " loss %.3f, %.0f tokens/s", report.loss(), tokensPerSecond));
+        bar.show(report.step(), "loss %.3f%s", report.loss(), speed(", ", pace.tokensPerSecond()));
     }
 
     @Override
-    public void onEvaluation(long step, Evaluation evaluation) {
-        line("eval at step %d  %s", step, describe(evaluation));
+    public synchronized void onEvaluating(long tokens, long allTokens) {
+        long now = clock.getAsLong();
+        if (tokens == 0) {
+            begin(allTokens, now);
+            return;
+        }
+        evaluation.advance(tokens, now);
+        if (terminal) {
+            draw(evaluation);
+        } else if (now - evaluationLine >= EVALUATION_SILENCE && !evaluation.isDone()) {
+            OptionalDouble left = evaluation.left(tokens);
+            line(
+                    "eval     %,d of %,d tokens%s%s",
+                    tokens,
+                    allTokens,
+                    speed("  ", evaluation.tokensPerSecond()),
+                    left.isPresent() ? "  " + time(left.getAsDouble()) + " left" : "");
+            evaluationLine = now;
+        }
+    }
+
+    private void begin(long allTokens, long now) {
+        boolean first = evaluation == null;
+        evaluation = new EvaluationProgress(allTokens, now);
+        evaluationLine = now;
+        if (terminal) {
+            close();
+            draw(evaluation);
+        } else if (first) {
+            line("eval     of %,d tokens has begun", allTokens);
+        }
+    }
+
+    private void draw(EvaluationProgress progress) {
+        if (progress.isDone()) {
+            close();
+            return;
+        }
+        if (bar == null) {
+            bar = new TerminalBar(
+                    System.err, "eval", progress.tokens(), progress.all(), progress.elapsed(), progress::left);
+        }
+        bar.show(progress.tokens(), "of the tokens%s", speed(", ", progress.tokensPerSecond()));
+    }
+
+    private static String speed(String before, OptionalDouble tokensPerSecond) {
+        return tokensPerSecond.isPresent()
+                ? String.format(Locale.ROOT, "%s%.0f tokens/s", before, tokensPerSecond.getAsDouble())
+                : "";
+    }
+
+    private static double seconds(long nanoseconds) {
+        return nanoseconds * 1e-9;
+    }
+
+    @Override
+    public void onEvaluation(long step, Evaluation made) {
+        pace.add(made);
+        line("eval at step %d  %s", step, describe(made));
     }
 
     @Override

@@ -50,7 +50,7 @@ final class TrainCommand implements Callable<Integer> {
     @Override
     public Integer call() throws IOException {
         RunOptions options = options();
-        try (Reporter reporter = new Reporter(spec.commandLine(), json, output.loggingSteps());
+        try (Reporter reporter = new Reporter(spec.commandLine(), json, output.loggingSteps(), evaluation.steps());
                 Interruption interruption = new Interruption(reporter);
                 Device opened = device.open()) {
             reporter.announce(device, opened);

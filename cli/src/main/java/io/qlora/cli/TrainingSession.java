@@ -25,7 +25,7 @@ final class TrainingSession implements TrainingListener {
 
     /**
      * What was achieved; as one JSON object with {@code --json}. Null is what was not measured. The losses are those of the
-     * whole run, the seconds those since it was resumed.
+     * whole run; the seconds those by the clock since it was begun or resumed; the tokens per second those of its steps alone.
      */
     record Report(
             String output,
@@ -49,8 +49,9 @@ final class TrainingSession implements TrainingListener {
     private final Reporter reporter;
     private final Interruption interruption;
     private final TrainingRun run;
+    private long begun; // nanoseconds; before anything was loaded
     private long tokens;
-    private double seconds;
+    private double stepSeconds; // of these tokens
 
     private TrainingSession(RunOptions options, Device device, Reporter reporter, Interruption interruption)
             throws IOException {
@@ -130,6 +131,7 @@ final class TrainingSession implements TrainingListener {
     }
 
     private Report run(TrainingListener also) throws IOException {
+        begun = System.nanoTime();
         try {
             Trainer.Outcome outcome = run.run(and(reporter).and(also));
             if (outcome.steps() == 0) {
@@ -141,7 +143,7 @@ final class TrainingSession implements TrainingListener {
                                 : "trained %,d of %,d steps in %s",
                         outcome.steps(),
                         run.totalSteps(),
-                        Reporter.time(seconds));
+                        Reporter.time(seconds()));
                 reporter.line("adapter  %s%npicture  %s", options.output(), draw());
             }
             return report(outcome);
@@ -161,7 +163,12 @@ final class TrainingSession implements TrainingListener {
     @Override
     public void onStep(StepReport report) {
         tokens += report.tokens();
-        seconds += report.seconds();
+        stepSeconds += report.seconds();
+    }
+
+    /** Since the run began, by the clock: loading, evaluations and files, too. */
+    private double seconds() {
+        return (System.nanoTime() - begun) * 1e-9;
     }
 
     private Path metrics() {
@@ -206,8 +213,8 @@ final class TrainingSession implements TrainingListener {
                 losses.evalLoss(),
                 losses.evalPerplexity(),
                 losses.evalTargetTokens(),
-                seconds,
-                seconds == 0 ? null : tokens / seconds,
+                seconds(),
+                tokens == 0 ? null : tokens / stepSeconds,
                 run.plan().total());
     }
 }

@@ -82,6 +82,7 @@ class JsonOutputTest {
         assertTrue(
                 result.out().matches("\\d+\\.\\d{4} nats per target token, perplexity [\\d.]+ \\(\\d+ targets\\)\\R"),
                 result.out());
+        assertTrue(result.err().matches("(?s).*\\Reval     of \\d+ tokens has begun\\R"), result.err());
     }
 
     @Test

@@ -142,12 +142,14 @@ class TrainCommandTest {
     void withoutATerminalThereIsALineEverySoOften() {
         Cli.Result result = train(folder.resolve("out"), "--max-steps", 5, "--logging-steps", 2, "--eval-split", 2);
         assertEquals(
-                List.of("step 2/5", "step 4/5", "step 5/5"),
+                List.of("step 1/5", "step 2/5", "step 4/5", "step 5/5"),
                 result.out()
                         .lines()
                         .filter(line -> line.startsWith("step "))
                         .map(line -> line.substring(0, 8))
                         .toList());
+        assertTrue(
+                result.out().lines().anyMatch(line -> line.matches("eval     of \\d+ tokens has begun")), result.out());
         assertTrue(result.out().lines().anyMatch(line -> line.startsWith("eval at step 0  ")), result.out());
         assertTrue(result.out().lines().anyMatch(line -> line.startsWith("eval at step 5  ")), result.out());
         assertFalse(result.out().contains("\r"), "a progress bar where there is no terminal");

@@ -38,7 +38,16 @@ public final class Evaluator {
      * @throws NonFiniteException if it is not finite
      */
     public Evaluation evaluate(DataSet data) {
-        Evaluation evaluation = evaluate(data, () -> false).orElseThrow();
+        return evaluate(data, new TrainingListener() {});
+    }
+
+    /**
+     * {@link #evaluate(DataSet)}, telling how it goes on.
+     *
+     * @param listener told of {@link TrainingListener#onEvaluating}, and of nothing else
+     */
+    public Evaluation evaluate(DataSet data, TrainingListener listener) {
+        Evaluation evaluation = evaluate(data, listener, () -> false).orElseThrow();
         if (!Double.isFinite(evaluation.nll())) {
             throw NonFiniteException.inEvaluation(diagnose(data, evaluation));
         }
@@ -51,11 +60,13 @@ public final class Evaluator {
      * @param stop asked between two batches
      * @return empty if it was called off
      */
-    Optional<Evaluation> evaluate(DataSet data, BooleanSupplier stop) {
+    Optional<Evaluation> evaluate(DataSet data, TrainingListener listener, BooleanSupplier stop) {
         EvaluationEvent event = new EvaluationEvent();
         event.begin();
         long start = System.nanoTime();
         double sum = 0;
+        long tokens = 0;
+        listener.onEvaluating(0, data.tokens());
         for (List<Document> part : Batches.split(data.documents(), batchSize)) {
             if (stop.getAsBoolean()) {
                 return Optional.empty();
@@ -64,6 +75,8 @@ public final class Evaluator {
                 MicroBatch batch = MicroBatch.of(memory.activations(), part, 0);
                 sum += loss(tape, batch).item();
             }
+            tokens += part.stream().mapToLong(Document::length).sum();
+            listener.onEvaluating(tokens, data.tokens());
         }
         double seconds = (System.nanoTime() - start) * 1e-9;
         Evaluation evaluation = new Evaluation(sum / data.targets(), data.targets(), data.tokens(), seconds);

@@ -142,7 +142,7 @@ public final class Trainer implements AutoCloseable {
         if (eval == null) {
             return true;
         }
-        Optional<Evaluation> made = evaluator.evaluate(eval, () -> stopRequested);
+        Optional<Evaluation> made = evaluator.evaluate(eval, listener, () -> stopRequested);
         if (made.isEmpty()) {
             listener.onEvaluationCalledOff(step);
             return false;

@@ -2,7 +2,7 @@ package io.qlora.trainer;
 
 import java.nio.file.Path;
 
-/** Is told what a run does, on the thread that trains, between two steps. */
+/** Is told what a run does, on the thread that trains, between two steps or batches. */
 public interface TrainingListener {
 
     /** Model and adapter are loaded; they may be looked at, and the model asked, until training goes on. */
@@ -10,6 +10,14 @@ public interface TrainingListener {
 
     /** A step is done. */
     default void onStep(StepReport report) {}
+
+    /**
+     * An evaluation has begun, with 0 tokens, or has done a batch.
+     *
+     * @param tokens that have been read
+     * @param allTokens to be read
+     */
+    default void onEvaluating(long tokens, long allTokens) {}
 
     /**
      * An evaluation is done.
@@ -38,6 +46,12 @@ public interface TrainingListener {
             public void onStep(StepReport report) {
                 first.onStep(report);
                 other.onStep(report);
+            }
+
+            @Override
+            public void onEvaluating(long tokens, long allTokens) {
+                first.onEvaluating(tokens, allTokens);
+                other.onEvaluating(tokens, allTokens);
             }
 
             @Override

@@ -129,6 +129,24 @@ class StoppedRunTest {
     }
 
     @Test
+    void anEvaluationTellsHowItGoesOnAndIsCalledOffBetweenBatches() throws IOException {
+        List<Long> told = new ArrayList<>();
+        long all = run.eval().tokens();
+        Trainer.Outcome outcome = run.run(new TrainingListener() {
+            @Override
+            public void onEvaluating(long tokens, long allTokens) {
+                assertEquals(all, allTokens);
+                told.add(tokens);
+                if (told.size() == 7) {
+                    run.requestStop();
+                }
+            }
+        });
+        assertEquals(new Trainer.Outcome(2, true), outcome);
+        assertEquals(List.of(0L, all / 4, all / 2, all - all / 4, all, 0L, all / 4), told);
+    }
+
+    @Test
     void whatWasMeasuredIsNotMeasuredAgain() throws IOException {
         run.run(new StopAfter(6));
         prepare(output, RunOptions.LATEST).run(new StopAfter(9));
