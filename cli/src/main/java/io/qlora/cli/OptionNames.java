@@ -6,15 +6,22 @@ import java.util.regex.Pattern;
 /** The options that set what the library names in its messages: {@code batchSize} means nothing at a terminal. */
 final class OptionNames {
 
-    /** By their names in TrainingConfig and RunOptions. */
+    /** By their names in TrainingConfig, RunOptions, LoraConfig and LoadOptions; with the name of these where it is a word. */
     static final Map<String, String> OPTIONS = Map.ofEntries(
+            Map.entry("LoadOptions.quantization", "--quantization"),
+            Map.entry("LoraConfig.r", "--lora-r"),
+            Map.entry("TrainingConfig.seed", "--seed"),
             Map.entry("batchSize", "--per-device-train-batch-size"),
+            Map.entry("completionOnly", "--completion-only-loss"),
+            Map.entry("doubleQuant", "--double-quant"),
             Map.entry("evalData", "--eval-data"),
             Map.entry("evalSplit", "--eval-split"),
             Map.entry("evalSteps", "--eval-steps"),
             Map.entry("gradientAccumulationSteps", "--gradient-accumulation-steps"),
             Map.entry("gradientCheckpointing", "--gradient-checkpointing"),
             Map.entry("learningRate", "--learning-rate"),
+            Map.entry("loraAlpha", "--lora-alpha"),
+            Map.entry("loraDropout", "--lora-dropout"),
             Map.entry("maxGradNorm", "--max-grad-norm"),
             Map.entry("maxLength", "--max-length"),
             Map.entry("maxSteps", "--max-steps"),
@@ -24,12 +31,14 @@ final class OptionNames {
             Map.entry("resumeFromCheckpoint", "--resume-from-checkpoint"),
             Map.entry("saveSteps", "--save-steps"),
             Map.entry("scheduler", "--lr-scheduler-type"),
+            Map.entry("targetModules", "--target-modules"),
+            Map.entry("useRslora", "--use-rslora"),
             Map.entry("warmupRatio", "--warmup-ratio"),
             Map.entry("weightDecay", "--weight-decay"));
 
     /** A name that stands alone, not in a path; of those that are words, too, at the beginning. */
-    private static final Pattern NAME =
-            Pattern.compile("^output(?= )|(?<![\\w./\\\\-])([a-z]+[A-Z][A-Za-z]+|scheduler)(?![\\w./\\\\-])");
+    private static final Pattern NAME = Pattern.compile(
+            "^output(?= )|(?<![\\w./\\\\-])([a-z]+[A-Z][A-Za-z]+|[A-Z][A-Za-z]+\\.[a-z]+|scheduler)(?![\\w./\\\\-])");
 
     private OptionNames() {}
 

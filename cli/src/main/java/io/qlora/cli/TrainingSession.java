@@ -16,6 +16,7 @@ import io.qlora.trainer.data.DataSet;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Locale;
 
 /** A training run in front of a person: says what it will use, shows how it goes, heeds Ctrl-C, draws the picture. */
 final class TrainingSession implements TrainingListener {
@@ -103,6 +104,9 @@ final class TrainingSession implements TrainingListener {
                 run.totalSteps() == 1 ? "step" : "steps",
                 options.training().documentsPerStep(),
                 options.training().documentsPerStep() == 1 ? "document" : "documents");
+        if (run.checkpoint() != null) {
+            announceResumed();
+        }
         reporter.line(
                 "memory   %s of %s available: weights %s, adapter %s,%n         optimizer %s, activations %s, %s",
                 Reporter.bytes(plan.total()),
@@ -130,6 +134,14 @@ final class TrainingSession implements TrainingListener {
         }
     }
 
+    private void announceResumed() {
+        if (run.doneSteps() == run.totalSteps()) {
+            reporter.line("resume   %s, after the last of %,d steps", run.checkpoint(), run.totalSteps());
+        } else {
+            reporter.line("resume   %s, from step %,d of %,d", run.checkpoint(), run.doneSteps() + 1, run.totalSteps());
+        }
+    }
+
     private Report run(TrainingListener also) throws IOException {
         begun = System.nanoTime();
         try {
@@ -137,13 +149,7 @@ final class TrainingSession implements TrainingListener {
             if (outcome.steps() == 0) {
                 reporter.line("stopped before the first step: nothing was learnt, nothing is saved");
             } else {
-                reporter.line(
-                        outcome.steps() < run.totalSteps()
-                                ? "stopped at step %,d of %,d after %s"
-                                : "trained %,d of %,d steps in %s",
-                        outcome.steps(),
-                        run.totalSteps(),
-                        Reporter.time(seconds()));
+                reporter.line("%s", describe(outcome));
                 reporter.line("adapter  %s%npicture  %s", options.output(), draw());
             }
             return report(outcome);
@@ -153,6 +159,21 @@ final class TrainingSession implements TrainingListener {
             }
             throw e;
         }
+    }
+
+    private String describe(Trainer.Outcome outcome) {
+        long steps = outcome.steps();
+        int total = run.totalSteps();
+        String time = Reporter.time(seconds());
+        if (steps < total) {
+            return String.format(Locale.ROOT, "stopped at step %,d of %,d after %s", steps, total, time);
+        }
+        if (run.doneSteps() == 0) {
+            return String.format(Locale.ROOT, "trained %,d of %,d steps in %s", steps, total, time);
+        }
+        return run.doneSteps() == steps
+                ? String.format(Locale.ROOT, "nothing was left to train: all %,d steps were done", total)
+                : String.format(Locale.ROOT, "trained steps %,d to %,d in %s", run.doneSteps() + 1, total, time);
     }
 
     @Override

@@ -132,16 +132,18 @@ class BadOutputTest {
 
     @ParameterizedTest
     @CsvSource({
-        "--learning-rate, 1e-3, learning_rate",
-        "--seed, 7, seed",
-        "--lora-alpha, 32, lora_alpha",
-        "--lora-r, 4, lora_r",
-        "--target-modules, q_proj, target_modules",
-        "--quantization, none, quantization",
-        "--max-length, 12, train_data_sha256",
-        "--gradient-accumulation-steps, 2, gradient_accumulation_steps",
+        "--learning-rate, 1e-3, '--learning-rate 2.0E-4, this run has 0.001'",
+        "--seed, 7, '--seed 42, this run has 7'",
+        "--lora-alpha, 32, '--lora-alpha 8.0, this run has 32.0'",
+        "--lora-r, 4, '--lora-r 2, this run has 4'",
+        "--target-modules, q_proj, '--target-modules q_proj,v_proj, this run has q_proj'",
+        "--quantization, none, '--quantization nf4, this run has none'",
+        "--max-length, 12, 'other documents, or with these tokenised otherwise; resume with the data, --max-length,'",
+        "--gradient-accumulation-steps, 2, '--gradient-accumulation-steps 1, this run has 2'",
+        "--max-steps, 3, '2 steps in all, this run has 3; resume with the --max-steps or --num-train-epochs it was'",
+        "--eval-split, 1, '4 documents to learn from, this run has 3; resume with the data, --max-length, --eval-split'",
     })
-    void aCheckpointOfAnotherRunIsRefused(String option, String value, String setting) throws IOException {
+    void aCheckpointOfAnotherRunIsRefused(String option, String value, String difference) throws IOException {
         List<Object> arguments = new ArrayList<>();
         if (!option.equals("--lora-r")) {
             arguments.addAll(List.of("--lora-r", 2));
@@ -149,15 +151,18 @@ class BadOutputTest {
         if (!option.equals("--target-modules")) {
             arguments.addAll(List.of("--target-modules", "q_proj,v_proj"));
         }
+        if (!option.equals("--max-steps")) {
+            arguments.addAll(List.of("--max-steps", 2));
+        }
         arguments.addAll(List.of(option, value));
         Contents before = Contents.of(folder);
         Cli.train(
                         TinyModel.DIRECTORY,
                         data,
                         output,
-                        "--max-steps 2 --per-device-train-batch-size 1 --save-steps 1 --resume-from-checkpoint",
+                        "--per-device-train-batch-size 1 --save-steps 1 --resume-from-checkpoint",
                         arguments.toArray())
-                .assertWrongUse(checkpoint, setting, "resume with the options");
+                .assertWrongUse(checkpoint, "was made with " + difference, "it was begun with");
         assertEquals(before.names(), Contents.of(folder).names());
     }
 

@@ -4,10 +4,14 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.qlora.llama.LoadOptions;
+import io.qlora.lora.LoraConfig;
 import io.qlora.trainer.RunOptions;
 import io.qlora.trainer.TrainingConfig;
 import java.lang.reflect.RecordComponent;
 import java.util.Arrays;
+import java.util.HashSet;
+import java.util.List;
 import java.util.Set;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
@@ -32,8 +36,10 @@ class OptionNamesTest {
 
     @Test
     void theyAreNamesOfTheLibraryAndOptionsOfTrain() {
-        Set<String> names = names(TrainingConfig.class);
-        names.addAll(names(RunOptions.class));
+        Set<String> names = new HashSet<>();
+        for (Class<?> settings : List.of(TrainingConfig.class, RunOptions.class, LoraConfig.class, LoadOptions.class)) {
+            names(settings).forEach(name -> names.addAll(List.of(name, settings.getSimpleName() + "." + name)));
+        }
         CommandLine train = QloraCommand.commandLine().getSubcommands().get("train");
         OptionNames.OPTIONS.forEach((name, option) -> {
             assertTrue(names.contains(name), name);
@@ -48,6 +54,7 @@ class OptionNamesTest {
                 "learningRate should be a number from 0, found NaN | --learning-rate should be a number from 0, found NaN",
                 "evalSplit and evalData exclude each other | --eval-split and --eval-data exclude each other",
                 "0 where scheduler is constant, which | 0 where --lr-scheduler-type is constant, which",
+                "with LoraConfig.r 2, RunConfig.r 2, r 2 | with --lora-r 2, RunConfig.r 2, r 2",
                 "output out: the directory is not empty | --output out: the directory is not empty",
                 "the output is there | the output is there",
                 "a/maxLength: no, maxLength.jsonl: no, aMaxLength | a/maxLength: no, maxLength.jsonl: no, aMaxLength",

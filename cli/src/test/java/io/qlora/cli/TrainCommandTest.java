@@ -85,8 +85,16 @@ class TrainCommandTest {
         Path again = folder.resolve("again");
         Path checkpoint = again.resolve("checkpoint-2");
         TinyModel.copy(whole.resolve("checkpoint-2"), checkpoint);
-        train(again, "--max-steps", 4, "--save-steps", 2, "--resume-from-checkpoint");
+        Cli.Result resumed = train(again, "--max-steps", 4, "--save-steps", 2, "--resume-from-checkpoint");
         assertArrayEquals(adapter(whole), adapter(again));
+        assertTrue(resumed.out().contains("resume   " + checkpoint + ", from step 3 of 4"), resumed.out());
+        assertTrue(
+                resumed.out().lines().anyMatch(line -> line.matches("trained steps 3 to 4 in \\d+:\\d\\d")),
+                resumed.out());
+
+        Cli.Result done = train(again, "--max-steps", 4, "--save-steps", 2, "--resume-from-checkpoint");
+        assertTrue(done.out().contains("checkpoint-4, after the last of 4 steps"), done.out());
+        assertTrue(done.out().contains("nothing was left to train: all 4 steps were done"), done.out());
 
         Path elsewhere = folder.resolve("elsewhere");
         train(elsewhere, "--max-steps", 4, "--save-steps", 2, "--resume-from-checkpoint", checkpoint);

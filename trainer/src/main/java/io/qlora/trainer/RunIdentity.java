@@ -17,6 +17,34 @@ import java.util.Map;
 final class RunIdentity {
 
     private static final String MODEL = "model_digest";
+    private static final String DOCUMENTS = "train_documents";
+    private static final String DATA = "train_data_sha256";
+    private static final String STEPS = "total_steps";
+
+    private static final String RESUME_WITH_DATA =
+            "; resume with the data, maxLength, evalSplit and completionOnly it was begun with";
+
+    /** What sets the others, by their names in a checkpoint: of LoraConfig, LoadOptions and TrainingConfig. */
+    private static final Map<String, String> SETTINGS = Map.ofEntries(
+            Map.entry("lora_r", "LoraConfig.r"),
+            Map.entry("lora_alpha", "loraAlpha"),
+            Map.entry("lora_dropout", "loraDropout"),
+            Map.entry("use_rslora", "useRslora"),
+            Map.entry("target_modules", "targetModules"),
+            Map.entry("rank_pattern", "rankPattern"),
+            Map.entry("alpha_pattern", "alphaPattern"),
+            Map.entry("layers_to_transform", "layersToTransform"),
+            Map.entry("layers_pattern", "layersPattern"),
+            Map.entry("quantization", "LoadOptions.quantization"),
+            Map.entry("double_quant", "doubleQuant"),
+            Map.entry("learning_rate", "learningRate"),
+            Map.entry("lr_scheduler_type", "scheduler"),
+            Map.entry("warmup_ratio", "warmupRatio"),
+            Map.entry("weight_decay", "weightDecay"),
+            Map.entry("max_grad_norm", "maxGradNorm"),
+            Map.entry("per_device_train_batch_size", "batchSize"),
+            Map.entry("gradient_accumulation_steps", "gradientAccumulationSteps"),
+            Map.entry("seed", "TrainingConfig.seed"));
 
     private final ObjectNode settings = new JsonMapper().createObjectNode();
     private final int totalSteps;
@@ -32,10 +60,10 @@ final class RunIdentity {
         put(options.lora());
         settings.put("quantization", options.load().quantization().name().toLowerCase(Locale.ROOT));
         settings.put("double_quant", options.load().doubleQuant());
-        settings.put("total_steps", totalSteps);
         put(options.training());
-        settings.put("train_documents", train.size());
-        settings.put("train_data_sha256", train.digest());
+        settings.put(DOCUMENTS, train.size());
+        settings.put(DATA, train.digest());
+        settings.put(STEPS, totalSteps); // last: where it differs, nothing else that it follows from does
     }
 
     private void put(LoraConfig lora) {
@@ -88,15 +116,25 @@ final class RunIdentity {
             String name = setting.getKey();
             String was = then.path(name).asText("nothing");
             String is = setting.getValue().asText();
-            boolean model = name.equals(MODEL);
-            if (was.equals(is) || (model && !then.has(MODEL))) { // an older checkpoint does not know its model
+            if (was.equals(is)
+                    || (name.equals(MODEL) && !then.has(MODEL))) { // an older checkpoint does not know its model
                 continue;
             }
-            throw new IllegalArgumentException(checkpoint + ": was made with "
-                    + (model
-                            ? "another model, or this one has changed since; resume with the model it was begun with"
-                            : name + " " + was + ", this run has " + is
-                                    + "; resume with the options and the data it was begun with"));
+            throw new IllegalArgumentException(checkpoint + ": was made with " + difference(name, was, is));
         }
+    }
+
+    private static String difference(String name, String was, String is) {
+        return switch (name) {
+            case MODEL -> "another model, or this one has changed since; resume with the model it was begun with";
+            case DOCUMENTS -> was + " documents to learn from, this run has " + is + RESUME_WITH_DATA;
+            case DATA -> "other documents, or with these tokenised otherwise" + RESUME_WITH_DATA;
+            case STEPS ->
+                was + " steps in all, this run has " + is
+                        + "; resume with the maxSteps or numTrainEpochs it was begun with";
+            default ->
+                SETTINGS.get(name) + " " + was + ", this run has " + is
+                        + "; resume with the options and the data it was begun with";
+        };
     }
 }

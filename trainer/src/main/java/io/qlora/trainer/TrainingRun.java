@@ -157,6 +157,16 @@ public final class TrainingRun {
         return eval;
     }
 
+    /** The checkpoint that the run goes on from, or null. */
+    public Path checkpoint() {
+        return checkpoint;
+    }
+
+    /** How many steps were done before, by the run that is resumed; 0 for a new one. */
+    public long doneSteps() {
+        return done;
+    }
+
     /** What the run will take. */
     public MemoryPlan plan() {
         return plan;

@@ -20,6 +20,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -167,7 +168,23 @@ class TrainingRunTest {
                         training().saveSteps(3).learningRate(1e-3).build(),
                         RunOptions.LATEST,
                         new TrainingListener() {}));
-        assertTrue(e.getMessage().contains("learning_rate 0.005"), e.getMessage());
+        assertTrue(e.getMessage().contains(": was made with learningRate 0.005, this run has 0.001; "), e.getMessage());
+    }
+
+    @Test
+    void whatIsSetIsNamedAndNotWhatFollowsFromIt() throws IOException {
+        Path output = folder.resolve("output");
+        train(output, training().saveSteps(3).build(), null, new TrainingListener() {});
+        Path checkpoint = output.resolve("checkpoint-3");
+        Map.of(
+                        "maxSteps or numTrainEpochs", training().maxSteps(9),
+                        "batchSize 2", training().maxSteps(0).batchSize(3),
+                        "TrainingConfig.seed 42", training().seed(1))
+                .forEach((named, config) -> {
+                    RunOptions other = options(folder.resolve("other"), config.build(), 0, checkpoint);
+                    Exception e = assertThrows(IllegalArgumentException.class, () -> TrainingRun.prepare(other));
+                    assertTrue(e.getMessage().contains(named), e.getMessage());
+                });
     }
 
     @Test
