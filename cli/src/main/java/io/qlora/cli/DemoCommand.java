@@ -79,7 +79,11 @@ final class DemoCommand implements Callable<Integer> {
         TrainingSession.Report training;
         try (Interruption interruption = new Interruption(reporter)) {
             reporter.announce(device, opened);
-            training = TrainingSession.run(options, opened, reporter, interruption, new TrainingListener() {});
+            try {
+                training = TrainingSession.run(options, opened, reporter, interruption, new TrainingListener() {});
+            } finally {
+                files.keepRecord();
+            }
         }
         if (training.stopped()) {
             return training.exitCode();

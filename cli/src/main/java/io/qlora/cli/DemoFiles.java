@@ -17,37 +17,44 @@ import java.util.stream.Stream;
 final class DemoFiles {
 
     private static final List<String> MODEL = List.of("config.json", "model.safetensors", "tokenizer.json");
-    private static final String MARKER = ".qlora-demo";
     private static final long SEED = 20;
     private static final int TRAIN = 1600;
     private static final int HELD_OUT = 100;
 
     private final Path root;
+    private final DemoRecord record;
 
     private DemoFiles(Path root) {
         this.root = root;
+        this.record = new DemoRecord(root, List.of(model(), train(), heldOutFile(), adapter()));
     }
 
     /**
-     * Lays the folder out anew.
+     * Lays out anew what an earlier demo left, or a folder that is new or empty. What else is there stays.
      *
-     * @throws UsageException if it holds something that no demo left there
+     * @throws UsageException if no demo has been here before, or something else is in the place of what it left
      */
     static DemoFiles prepare(Path root) throws IOException {
-        if (Files.exists(root) && !Files.exists(root.resolve(MARKER)) && !isEmpty(root)) {
+        DemoFiles files = new DemoFiles(root);
+        if (files.record.isThere()) {
+            files.record.clear();
+        } else if (Files.exists(root) && !isEmpty(root)) {
             throw new UsageException("--output " + root + ": is not empty and not from an earlier demo; name another");
         }
-        delete(root);
-        DemoFiles files = new DemoFiles(root);
         Files.createDirectories(files.model());
-        Files.createFile(root.resolve(MARKER));
         for (String name : MODEL) {
             try (InputStream resource = DemoFiles.class.getResourceAsStream("demo-model/" + name)) {
                 Files.copy(resource, files.model().resolve(name));
             }
         }
         files.writeQuestions();
+        files.record.add(files.model(), files.train(), files.heldOutFile());
         return files;
+    }
+
+    /** Notes what training has left, for the next demo to know it by. */
+    void keepRecord() throws IOException {
+        record.add(adapter());
     }
 
     Path model() {
@@ -110,16 +117,5 @@ final class DemoFiles {
         try (Stream<Path> entries = Files.list(directory)) {
             return entries.findAny().isEmpty();
         }
-    }
-
-    private static void delete(Path path) throws IOException {
-        if (Files.isDirectory(path)) {
-            try (Stream<Path> entries = Files.list(path)) {
-                for (Path entry : entries.toList()) {
-                    delete(entry);
-                }
-            }
-        }
-        Files.deleteIfExists(path);
     }
 }
