@@ -6,24 +6,30 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 
 /** The jar, run as a user runs it, in a process of its own. */
 final class JarProcess implements AutoCloseable {
 
-    private static final long PATIENCE_SECONDS = 300;
+    private static final Duration PATIENCE = Duration.ofSeconds(300);
 
     private final Process process;
-    private final CompletableFuture<String> err;
+    private final BlockingQueue<Optional<String>> out = new LinkedBlockingQueue<>(); // its lines, then an empty one
+    private final CompletableFuture<String> err = new CompletableFuture<>();
 
     private JarProcess(Process process) {
         this.process = process;
-        this.err = CompletableFuture.supplyAsync(() -> read(process.getErrorStream()));
+        Thread.ofPlatform().daemon().start(this::readLines);
+        Thread.ofPlatform().daemon().start(() -> err.complete(read(process.getErrorStream())));
     }
 
     /** How a process ended. */
@@ -53,16 +59,25 @@ final class JarProcess implements AutoCloseable {
     }
 
     /** Reads standard output up to a line that has {@code text}. */
-    String awaitLine(String text) throws IOException {
+    String awaitLine(String text) throws IOException, InterruptedException {
         StringBuilder lines = new StringBuilder();
-        BufferedReader reader = process.inputReader();
-        for (String line = reader.readLine(); line != null; line = reader.readLine()) {
-            lines.append(line).append('\n');
-            if (line.contains(text)) {
+        long deadline = System.nanoTime() + PATIENCE.toNanos();
+        for (Optional<String> line = next(deadline); line.isPresent(); line = next(deadline)) {
+            lines.append(line.get()).append('\n');
+            if (line.get().contains(text)) {
                 return lines.toString();
             }
         }
-        throw new IOException("no line with " + text + " in:\n" + lines + err.join());
+        throw new IOException("no line with " + text + " in:\n" + lines + err());
+    }
+
+    /** The next line of standard output; empty at its end. */
+    private Optional<String> next(long deadline) throws InterruptedException {
+        Optional<String> line = out.poll(deadline - System.nanoTime(), TimeUnit.NANOSECONDS);
+        if (line == null) {
+            throw new IllegalStateException("nothing more on standard output, which is still open");
+        }
+        return line;
     }
 
     /** Sends a signal to the process, or to the one below it that runs Java. */
@@ -80,11 +95,36 @@ final class JarProcess implements AutoCloseable {
 
     /** Waits for the end. */
     Ended await() throws InterruptedException {
-        String out = String.join("\n", process.inputReader().lines().toList());
-        if (!process.waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
-            throw new IllegalStateException("still running after " + PATIENCE_SECONDS + " s: " + out);
+        return await(PATIENCE);
+    }
+
+    /** Waits for the end, for so long. */
+    Ended await(Duration patience) throws InterruptedException {
+        long deadline = System.nanoTime() + patience.toNanos();
+        if (!process.waitFor(patience.toNanos(), TimeUnit.NANOSECONDS)) {
+            throw new IllegalStateException("still running after " + patience + ": " + out);
         }
-        return new Ended(process.exitValue(), out, err.join());
+        List<String> lines = new ArrayList<>();
+        for (Optional<String> line = next(deadline); line.isPresent(); line = next(deadline)) {
+            lines.add(line.get());
+        }
+        return new Ended(process.exitValue(), String.join("\n", lines), err());
+    }
+
+    /** Standard error; what outlives the process may hold it open. */
+    private String err() {
+        return err.completeOnTimeout("(standard error is still open)", 10, TimeUnit.SECONDS)
+                .join();
+    }
+
+    private void readLines() {
+        try (BufferedReader reader = process.inputReader(StandardCharsets.UTF_8)) {
+            reader.lines().map(Optional::of).forEach(out::add);
+        } catch (IOException | UncheckedIOException e) {
+            out.add(Optional.of("(reading ended: " + e.getMessage() + ")"));
+        } finally {
+            out.add(Optional.empty());
+        }
     }
 
     private static String read(InputStream stream) {
