@@ -21,7 +21,7 @@ public final class Main {
      * {@value Failures#WRONG_USE} for wrong use.
      */
     public static void main(String[] args) {
-        OptionalInt elsewhere = asksForHelp(args) ? OptionalInt.empty() : Relaunch.withVectors(args);
+        OptionalInt elsewhere = asksForHelp(args) ? OptionalInt.empty() : Relaunch.ifWanted(args);
         System.exit(elsewhere.isPresent() ? elsewhere.getAsInt() : run(args));
     }
 

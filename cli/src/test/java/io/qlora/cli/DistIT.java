@@ -109,6 +109,34 @@ class DistIT {
         assertTrue(run.err.contains("no such file: there is no such file or directory"), run.err);
     }
 
+    /** Nobody has chosen a locale here. */
+    @Test
+    void textThatIsNotAsciiArrives() throws Exception {
+        String prompt = "--prompt \"$(printf 'Gr\\303\\274\\303\\237e')\"";
+        String script = "exec '" + launcher() + "' generate --json --max-new-tokens 2 --model '"
+                + TinyModel.DIRECTORY.toAbsolutePath() + "' " + prompt;
+        Run run = run(Path.of("/bin/sh"), "-c", script);
+        assertEquals(0, run.status, run.err);
+        JsonNode expected = Cli.run(
+                        "generate",
+                        "--json",
+                        "--max-new-tokens",
+                        2,
+                        "--model",
+                        TinyModel.DIRECTORY,
+                        "--prompt",
+                        "Grüße")
+                .json();
+        assertEquals(expected.get("ids"), new JsonMapper().readTree(run.out).get("ids"));
+        assertEquals(
+                1,
+                run.err
+                        .lines()
+                        .filter(line -> line.contains("incubator modules"))
+                        .count(),
+                "JVMs: " + run.err);
+    }
+
     @Test
     void aLinkToTheLauncherWillDo() throws Exception {
         Path link = Files.createSymbolicLink(folder.resolve("qlora"), launcher());
