@@ -25,6 +25,9 @@ final class Failures {
     static final int FAILED = 1;
     static final int WRONG_USE = 2;
 
+    /** What a shell expects of a process that SIGPIPE ended. */
+    static final int READER_GONE = 141;
+
     private Failures() {}
 
     /** A command line that does not parse. */
@@ -80,6 +83,25 @@ final class Failures {
             e.printStackTrace(command.getErr());
         }
         return e instanceof UsageException ? WRONG_USE : FAILED;
+    }
+
+    /**
+     * The exit code of a command that ran, once it is known whether what it had to print could be written.
+     *
+     * @param status what it would be if it could
+     */
+    static int printed(int status, CommandLine command) {
+        if (status != 0 || !command.getOut().checkError()) {
+            return status;
+        }
+        String why = command.getOut() instanceof StandardOutput out && out.failure() != null
+                ? ": " + orName(out.failure())
+                : "";
+        if (why.contains("Broken pipe")) {
+            return READER_GONE; // by its own choice, as head's
+        }
+        print(command, "standard output cannot be written" + why);
+        return FAILED;
     }
 
     /** What {@code e} has to say to a person, on one line. */

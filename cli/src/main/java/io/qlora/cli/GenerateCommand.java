@@ -106,7 +106,7 @@ final class GenerateCommand implements Callable<Integer> {
             TextStream stream = tokenizer.stream(ids);
             generated = generator.generate(ids, options, id -> {
                 show(stream.add(id), text, out);
-                return true;
+                return json || !out.checkError(); // without a reader there is nothing to go on for
             });
             show(stream.rest(), text, out);
         }

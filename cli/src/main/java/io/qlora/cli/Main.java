@@ -18,7 +18,7 @@ public final class Main {
 
     /**
      * Runs the command line and ends the process with its exit code: 0, {@value Failures#FAILED} for a failure,
-     * {@value Failures#WRONG_USE} for wrong use.
+     * {@value Failures#WRONG_USE} for wrong use, and others that {@code --help} names.
      */
     public static void main(String[] args) {
         OptionalInt elsewhere = asksForHelp(args) ? OptionalInt.empty() : Relaunch.ifWanted(args);
@@ -39,7 +39,7 @@ public final class Main {
         // The tokenizer's library would otherwise look on the network for a build of itself with CUDA.
         System.setProperty("ai.djl.offline", "true");
         Warnings.install();
-        return QloraCommand.commandLine().execute(dashed(args));
+        return QloraCommand.commandLine().setOut(StandardOutput.open()).execute(dashed(args));
     }
 
     /** Takes {@code --lora_r}, as PEFT and TRL also have it, for {@code --lora-r}. */

@@ -36,7 +36,8 @@ import picocli.CommandLine.Spec;
             "0:done",
             "1:it failed, for the reason given",
             "2:wrong use",
-            "130:stopped by Ctrl-C; what was learnt is saved"
+            "130:stopped by Ctrl-C; what was learnt is saved",
+            "141:whoever read the output is gone"
         })
 final class QloraCommand implements Runnable {
 
@@ -61,7 +62,8 @@ final class QloraCommand implements Runnable {
                 .setExecutionStrategy(parsed -> {
                     Failures.requireKnownCommand(parsed);
                     try {
-                        return new CommandLine.RunLast().execute(parsed);
+                        int status = new CommandLine.RunLast().execute(parsed);
+                        return Failures.printed(status, parsed.commandSpec().commandLine());
                     } catch (Error e) {
                         // Picocli lets these through: out of memory, a native library that does not load.
                         return Failures.failed(e, parsed.commandSpec().commandLine(), root.verbose);
