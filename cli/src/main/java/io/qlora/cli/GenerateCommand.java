@@ -81,7 +81,7 @@ final class GenerateCommand implements Callable<Integer> {
         return 0;
     }
 
-    private int[] ids(LlamaTokenizer tokenizer, LlamaConfig config) {
+    private int[] ids(LlamaTokenizer tokenizer, LlamaConfig config) throws IOException {
         String text = prompt.text();
         int[] ids = UsageException.of(() -> Answers.prompt(tokenizer, text));
         if (ids.length == 0) {

@@ -150,6 +150,7 @@ final class InspectCommand implements Callable<Integer> {
     }
 
     private Report file() throws IOException {
+        Paths.requireNoPipe(path.toString(), path);
         Map<String, Object> facts = new LinkedHashMap<>();
         if (path.getFileName().toString().toLowerCase(Locale.ROOT).endsWith(".safetensors")) {
             try (SafetensorsFile file = SafetensorsFile.open(path)) {

@@ -56,6 +56,7 @@ final class Paths {
                 throw new UsageException(option + " " + file + ": expected a file, found a directory");
             }
             requireReadable(option, file);
+            requireNoPipe(option + " " + file, file);
         }
     }
 
@@ -63,6 +64,18 @@ final class Paths {
     static void requireNoOption(String option, String value) {
         if (value.startsWith("--")) {
             throw new UsageException("Unknown option: '" + value + "', taken for a value of " + option);
+        }
+    }
+
+    /**
+     * Requires a file that can be read again, and not what a shell makes of {@code <(…)} or gives as {@code /dev/stdin}.
+     *
+     * @param name what to call it
+     */
+    static void requireNoPipe(String name, Path file) {
+        if (!Files.isRegularFile(file)) {
+            throw new UsageException(
+                    name + ": is a pipe or a device, and data is read more than once: save it to a file" + " first");
         }
     }
 

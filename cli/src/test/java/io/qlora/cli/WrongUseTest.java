@@ -230,6 +230,18 @@ class WrongUseTest {
         Cli.run("inspect", folder).assertWrongUse("config.json", "adapter_config.json");
     }
 
+    /** What a shell makes of {@code <(zcat data.jsonl.gz)}. */
+    @Test
+    void aPipeIsCalledOne() throws IOException, InterruptedException {
+        assumeFalse(System.getProperty("os.name").startsWith("Windows"), "Windows has no such files");
+        Path pipe = folder.resolve("pipe");
+        assertEquals(0, new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor());
+        String expected = pipe + ": is a pipe or a device, and data is read more than once: save it to a file first";
+        Cli.run("eval", "--model", TinyModel.DIRECTORY, "--data", pipe).assertWrongUse("--data " + expected);
+        train("--eval-data", pipe).assertWrongUse("--eval-data " + expected);
+        Cli.run("inspect", pipe).assertWrongUse(expected);
+    }
+
     @Test
     void namesOfModelsOnHuggingFaceAreNoDirectories() {
         Cli.run("eval", "--model", "meta-llama/Llama-3.2-1B", "--data", data)
