@@ -8,6 +8,7 @@ import io.qlora.llama.Generator;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LlamaTokenizer;
+import io.qlora.llama.NonFiniteLogitsException;
 import io.qlora.llama.TextStream;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -71,11 +72,8 @@ final class GenerateCommand implements Callable<Integer> {
                     ModelMemory memory = new ModelMemory(opened)) {
                 adapter.attach(llama, memory);
                 generate(llama, tokenizer, ids, options.withStopIds(tokenizer.stopIds()));
-            } catch (ArithmeticException e) {
-                throw new IllegalStateException(
-                        model.directory() + ": " + e.getMessage()
-                                + "; the weights of the model or the adapter are damaged",
-                        e);
+            } catch (NonFiniteLogitsException e) {
+                throw new IllegalStateException(model.directory() + ": " + e.getMessage(), e);
             }
         }
         return 0;

@@ -49,12 +49,4 @@ final class ModelOptions {
                 .doubleQuant(!Boolean.FALSE.equals(doubleQuant))
                 .build();
     }
-
-    /** As in the lines before a run: {@code nf4, double quantised}. */
-    String describeWeights() {
-        if (quantization == LoadOptions.Quantization.NONE) {
-            return "linears as in the file";
-        }
-        return load().doubleQuant() ? "linears in nf4, double quantised" : "linears in nf4";
-    }
 }

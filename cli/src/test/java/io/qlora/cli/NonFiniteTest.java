@@ -90,7 +90,9 @@ class NonFiniteTest {
         assertEquals(Set.of(), Contents.of(output).names());
         Cli.run("eval", "--model", model, "--data", data)
                 .assertFailure("evaluation: the loss is NaN", "the weight of the output head", "damaged");
-        Cli.run("generate", "--model", model).assertFailure("the logit of token", "NaN");
+        Cli.run("generate", "--model", model)
+                .assertFailure(
+                        model + ": the logit of token 0 is NaN: the weights of the model or of an adapter are damaged");
     }
 
     @Test

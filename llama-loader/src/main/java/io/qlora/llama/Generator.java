@@ -68,7 +68,7 @@ public final class Generator implements AutoCloseable {
      * @return the new tokens, without the one that ends the text
      * @throws IllegalArgumentException if the prompt is empty or leaves no room
      * @throws IndexOutOfBoundsException if an id of the prompt is not in the vocabulary
-     * @throws ArithmeticException if the logits are not finite
+     * @throws NonFiniteLogitsException if the logits are not finite
      */
     public int[] generate(int[] prompt, GenerationOptions options, Listener listener) {
         if (prompt.length < 1 || prompt.length >= cache.capacity()) {

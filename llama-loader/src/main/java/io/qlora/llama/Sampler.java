@@ -22,14 +22,13 @@ final class Sampler {
      *
      * @param logits [V]
      * @param number of the token in the text that is generated, from 0
-     * @throws ArithmeticException if the logits are not all finite
+     * @throws NonFiniteLogitsException if the logits are not all finite
      */
     int next(float[] logits, int number) {
         int best = 0;
         for (int i = 0; i < logits.length; i++) {
             if (!Float.isFinite(logits[i])) {
-                throw new ArithmeticException("the logit of token " + i + " is " + logits[i]
-                        + ": the model's or the adapter's weights are not finite, or not its own");
+                throw new NonFiniteLogitsException(i, logits[i]);
             }
             best = logits[i] > logits[best] ? i : best;
         }

@@ -104,7 +104,8 @@ class SamplerTest {
     @ValueSource(floats = {Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY})
     void logitsThatAreNotFiniteAreNamed(float bad) {
         Sampler sampler = new Sampler(GenerationOptions.builder().build());
-        ArithmeticException e = assertThrows(ArithmeticException.class, () -> sampler.next(new float[] {0, bad}, 0));
+        NonFiniteLogitsException e =
+                assertThrows(NonFiniteLogitsException.class, () -> sampler.next(new float[] {0, bad}, 0));
         assertTrue(e.getMessage().contains("token 1"), e.getMessage());
     }
 
