@@ -1,21 +1,10 @@
 package io.qlora.cli;
 
 import com.fasterxml.jackson.annotation.JsonInclude;
-import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Device;
 import io.qlora.llama.LlamaConfig;
-import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LoadOptions;
-import io.qlora.lora.LoraAdapter;
-import io.qlora.lora.LoraConfig;
-import io.qlora.trainer.StepReport;
-import io.qlora.trainer.Trainer;
-import io.qlora.trainer.TrainingConfig;
-import io.qlora.trainer.TrainingListener;
-import io.qlora.trainer.WarmUp;
-import io.qlora.trainer.data.DataSet;
-import io.qlora.trainer.data.Document;
 import io.qlora.trainer.profile.KernelProfile;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -24,7 +13,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.OptionalInt;
-import java.util.Random;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -85,17 +73,6 @@ final class BenchCommand implements Runnable {
                     .build();
         }
 
-        /**
-         * 10⁹ floating-point operations of a training step on one document: 4 per token and frozen weight, the head counted,
-         * embedding and adapters not; and attention's six products, of each query with each key it sees.
-         */
-        double gflop(int tokens) {
-            double attention = 2.0 * hidden * hidden + 2.0 * hidden * hidden * kvHeads / heads;
-            double weights = layers * (attention + 3.0 * hidden * intermediate) + (double) VOCABULARY * hidden;
-            double pairs = 0.5 * tokens * (tokens + 1.0);
-            return 1e-9 * (4 * weights * tokens + layers * 6 * 2 * pairs * hidden);
-        }
-
         @Override
         public String toString() {
             return name().substring(1).toLowerCase(Locale.ROOT);
@@ -107,8 +84,6 @@ final class BenchCommand implements Runnable {
             name = "step",
             description = "Measures a training step on random weights of a given shape; prints one JSON line.")
     static final class Step implements Callable<Integer> {
-
-        private static final int WARM_UP = 2; // steps
 
         @Mixin
         private DeviceOptions device;
@@ -170,7 +145,7 @@ final class BenchCommand implements Runnable {
          *
          * @param threads of the processor, if it computes
          * @param firstStepS the first step's seconds, compiling included
-         * @param gflop what a step computes at least: {@link Shape#gflop}
+         * @param gflop what a step computes at least: {@link StepFlop#LEAST}
          */
         @JsonInclude(JsonInclude.Include.NON_NULL)
         record Report(
@@ -211,8 +186,10 @@ final class BenchCommand implements Runnable {
 
         private void print(Shape size, Device opened) throws IOException {
             List<Double> all = measure(size, opened);
-            double[] seconds =
-                    all.stream().skip(WARM_UP).mapToDouble(Double::doubleValue).toArray();
+            double[] seconds = all.stream()
+                    .skip(StepBench.WARM_UP)
+                    .mapToDouble(Double::doubleValue)
+                    .toArray();
             double[] sorted = seconds.clone();
             Arrays.sort(sorted);
             double median = sorted[sorted.length / 2];
@@ -229,7 +206,7 @@ final class BenchCommand implements Runnable {
                     Arrays.stream(seconds).map(Step::thousandths).toArray(),
                     Machine.peakResidentBytes() >> 20,
                     thousandths(all.getFirst()),
-                    thousandths(size.gflop(tokens)),
+                    thousandths(tokens * StepFlop.LEAST.gflopPerToken(size.config(), tokens)),
                     profile ? rounded(kernels.rows(steps, Arrays.stream(seconds).sum())) : null);
             Json.print(report, spec.commandLine().getOut());
             if (profile) {
@@ -276,49 +253,20 @@ final class BenchCommand implements Runnable {
 
         /** Seconds of each step, those of the warm-up included. */
         private List<Double> measure(Shape size, Device opened) throws IOException {
-            LlamaConfig config = size.config();
-            LoadOptions options =
-                    LoadOptions.builder().quantization(quantization).build();
-            LoraConfig lora = LoraConfig.builder().r(rank).loraAlpha(2.0 * rank).build();
-            TrainingConfig training = TrainingConfig.builder()
-                    .learningRate(1e-4)
-                    .batchSize(1)
-                    .maxSteps(steps + WARM_UP)
-                    .gradientCheckpointing(checkpointing || alsoCheckpointing)
-                    .build();
             List<Double> seconds = new ArrayList<>();
-            try (LlamaModel model = load(config, options, opened);
-                    ModelMemory memory = new ModelMemory(opened)) {
-                LoraAdapter adapter = LoraAdapter.create(lora, model.linears(), memory, 1);
-                adapter.attach();
-                try (Trainer trainer = new Trainer(model, adapter.parameters(), training)) {
-                    trainer.train(DataSet.of(List.of(document(config))), null, 0, null, new TrainingListener() {
-                        @Override
-                        public void onStep(StepReport report) {
-                            seconds.add(report.seconds());
-                            if (profile && report.step() == WARM_UP) {
-                                kernels = new KernelProfile();
-                                opened.observe(kernels);
-                            }
-                        }
-                    });
+            bench(size).run(opened, steps, report -> {
+                seconds.add(report.seconds());
+                if (profile && report.step() == StepBench.WARM_UP) {
+                    kernels = new KernelProfile();
+                    opened.observe(kernels);
                 }
-            }
+                return true;
+            });
             return seconds;
         }
 
-        /** As a training run loads one: while the compiler is at work, too. */
-        private static LlamaModel load(LlamaConfig config, LoadOptions options, Device opened) {
-            try (WarmUp _ = WarmUp.begin(opened)) {
-                return LlamaModel.synthetic(config, options, 1, opened);
-            }
-        }
-
-        private Document document(LlamaConfig config) {
-            boolean[] targets = new boolean[tokens];
-            Arrays.fill(targets, 1, tokens, true);
-            return new Document(
-                    new Random(1).ints(tokens, 0, config.vocabSize()).toArray(), targets);
+        private StepBench bench(Shape size) {
+            return new StepBench(size.config(), quantization, rank, 1, tokens, checkpointing || alsoCheckpointing);
         }
     }
 }
