@@ -59,8 +59,7 @@ public final class AtomicFiles {
                 content.writeTo(channel);
                 channel.force(true);
             }
-            Files.move(beside, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-            syncDirectory(beside.getParent());
+            move(beside, target);
         } catch (IOException e) {
             throw FileErrors.writing(target, e);
         } finally {
@@ -68,15 +67,21 @@ public final class AtomicFiles {
                 Files.delete(beside);
             }
         }
+        syncWritten(target);
     }
 
     /**
      * Writes a directory of plain files. One that is not there appears whole, in one rename; in one that is, the new files
      * replace those of their names once all are written, and others stay.
      *
-     * @throws IOException as {@link #write(Path, Content)}
+     * @throws IOException as {@link #write(Path, Content)}; where files could neither be replaced nor all put back, it says
+     *     where the old ones are
      */
     public static void writeDirectory(Path target, DirectoryContent content) throws IOException {
+        writeDirectory(target, content, AtomicFiles::move);
+    }
+
+    static void writeDirectory(Path target, DirectoryContent content, Replacement.Move move) throws IOException {
         boolean fresh = !Files.exists(target, LinkOption.NOFOLLOW_LINKS);
         // Inside a directory that is there, since its parent may be another file system or not ours to write.
         Path staging = fresh ? beside(target) : beside(target.resolve("staging"));
@@ -86,18 +91,19 @@ public final class AtomicFiles {
             syncDirectory(staging);
             if (fresh) {
                 Files.move(staging, target, StandardCopyOption.ATOMIC_MOVE);
-                syncDirectory(staging.getParent());
             } else {
-                for (Path file : list(staging)) {
-                    Path place = target.resolve(file.getFileName());
-                    Files.move(file, place, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-                }
-                syncDirectory(target);
+                Path aside = beside(target.resolve("replaced"));
+                new Replacement(target, aside, move).replaceBy(list(staging));
             }
+        } catch (Replacement.NotRestoredException e) {
+            throw FileErrors.replacing(target, e.aside(), e);
         } catch (IOException e) {
             throw FileErrors.writing(target, e);
         } finally {
             deleteDirectory(staging);
+        }
+        if (fresh) {
+            syncWritten(target);
         }
     }
 
@@ -115,8 +121,20 @@ public final class AtomicFiles {
         return absolute.resolveSibling("." + absolute.getFileName() + "." + random + ".tmp");
     }
 
+    private static void move(Path from, Path to) throws IOException {
+        Files.move(from, to, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    }
+
+    private static void syncWritten(Path target) throws IOException {
+        try {
+            syncDirectory(target.toAbsolutePath().normalize().getParent());
+        } catch (IOException e) {
+            throw FileErrors.syncing(target, e);
+        }
+    }
+
     // A rename is durable once its directory is. Windows cannot open directories, and needs no such thing.
-    private static void syncDirectory(Path directory) throws IOException {
+    static void syncDirectory(Path directory) throws IOException {
         if (FileSystems.getDefault().supportedFileAttributeViews().contains("posix")) {
             try (FileChannel channel = FileChannel.open(directory, StandardOpenOption.READ)) {
                 channel.force(true);
@@ -124,13 +142,13 @@ public final class AtomicFiles {
         }
     }
 
-    private static List<Path> list(Path directory) throws IOException {
+    static List<Path> list(Path directory) throws IOException {
         try (Stream<Path> files = Files.list(directory)) {
             return files.sorted().toList();
         }
     }
 
-    private static void deleteDirectory(Path directory) throws IOException {
+    static void deleteDirectory(Path directory) throws IOException {
         if (Files.exists(directory)) {
             for (Path file : list(directory)) {
                 Files.delete(file);

@@ -50,6 +50,17 @@ public final class FileErrors {
         return explained(file, "cannot be written, and what was there before is untouched", cause);
     }
 
+    /** {@code cause}, met while replacing files of {@code directory}, whose old ones could not all be put back. */
+    static IOException replacing(Path directory, Path aside, IOException cause) {
+        return explained(
+                directory, "cannot be written, and of what was there before some files are in " + aside, cause);
+    }
+
+    /** {@code cause}, met after {@code file} was written, in making sure that it stays so. */
+    static IOException syncing(Path file, IOException cause) {
+        return explained(file, "is written, but may be lost should the power fail now", cause);
+    }
+
     /** {@code cause}, met while adding to the end of {@code file}, as a sentence that names it. */
     public static IOException appending(Path file, IOException cause) {
         return explained(file, "cannot be written any further, and what it has so far stays", cause);

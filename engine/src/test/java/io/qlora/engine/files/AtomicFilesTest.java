@@ -6,8 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -107,5 +109,82 @@ class AtomicFilesTest {
         assertEquals("old", Files.readString(target.resolve("a")));
         assertEquals(List.of("a"), names(target));
         assertEquals(List.of("adapter"), names(directory));
+    }
+
+    private static final List<String> ADAPTER = List.of("adapter_config.json", "adapter_model.safetensors");
+
+    /** An adapter saved over an older one, whose renames go through {@code move}. Returns what it is refused with. */
+    private String saveOver(Path target, Replacement.Move move) throws IOException {
+        Files.createDirectory(target);
+        Files.writeString(target.resolve(ADAPTER.getFirst()), "old");
+        Files.writeString(target.resolve(ADAPTER.getLast()), "old");
+        AtomicFiles.DirectoryContent content = staging -> {
+            AtomicFiles.write(staging.resolve("README.md"), "new");
+            AtomicFiles.write(staging.resolve(ADAPTER.getFirst()), "new");
+            AtomicFiles.write(staging.resolve(ADAPTER.getLast()), "new");
+        };
+        return assertThrows(IOException.class, () -> AtomicFiles.writeDirectory(target, content, move))
+                .getMessage();
+    }
+
+    /** Fails for the {@code n}th rename and, if {@code stays}, for those of the same file after it. */
+    private static Replacement.Move failing(int n, boolean stays) {
+        int[] count = new int[1];
+        Path[] failed = new Path[1];
+        return (from, to) -> {
+            boolean again = stays && failed[0] != null && to.endsWith(failed[0]);
+            if (++count[0] == n || again) {
+                failed[0] = from.getFileName();
+                throw new FileSystemException(from.toString(), null, "in use by another process");
+            }
+            Files.move(from, to, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        };
+    }
+
+    @Test
+    void fileThatCannotBeReplacedLeavesTheOthersOfItsDirectoryAsTheyWere() throws IOException {
+        for (int n = 1; n <= 5; n++) { // two old ones aside, three new ones in
+            Path target = directory.resolve("adapter" + n);
+            assertEquals(
+                    target + ": cannot be written, and what was there before is untouched: in use by another process",
+                    saveOver(target, failing(n, false)));
+            assertEquals(ADAPTER, names(target));
+            assertEquals("old", Files.readString(target.resolve(ADAPTER.getFirst())));
+            assertEquals("old", Files.readString(target.resolve(ADAPTER.getLast())));
+        }
+    }
+
+    @Test
+    void whatCannotBePutBackIsNamed() throws IOException {
+        Path target = directory.resolve("adapter");
+        String message = saveOver(target, failing(5, true));
+        List<String> names = names(target);
+        Path aside = target.resolve(names.getFirst());
+        assertEquals(
+                target + ": cannot be written, and of what was there before some files are in " + aside
+                        + ": in use by another process",
+                message);
+        assertEquals(List.of(names.getFirst(), ADAPTER.getFirst()), names);
+        assertEquals("old", Files.readString(target.resolve(ADAPTER.getFirst())));
+        assertEquals("old", Files.readString(aside.resolve(ADAPTER.getLast())));
+    }
+
+    @Test
+    void directoryInTheWayOfAFileStays() throws IOException {
+        Path target = Files.createDirectory(directory.resolve("adapter"));
+        Files.writeString(target.resolve("a"), "old");
+        Files.createDirectories(target.resolve("b/c"));
+        IOException e = assertThrows(
+                IOException.class,
+                () -> AtomicFiles.writeDirectory(target, staging -> {
+                    AtomicFiles.write(staging.resolve("a"), "new");
+                    AtomicFiles.write(staging.resolve("b"), "new");
+                }));
+        assertEquals(
+                target + ": cannot be written, and what was there before is untouched: b is a directory there",
+                e.getMessage());
+        assertEquals("old", Files.readString(target.resolve("a")));
+        assertEquals(List.of("a", "b"), names(target));
+        assertEquals(List.of("c"), names(target.resolve("b")));
     }
 }
