@@ -1,5 +1,6 @@
 package io.qlora.lora;
 
+import java.math.BigInteger;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -17,12 +18,13 @@ import java.util.regex.Pattern;
  * @param targetModules which linears are adapted; default all of them, as QLoRA has it (PEFT's own default for Llama is
  *     {@code q_proj} and {@code v_proj})
  * @param useRslora whether to scale by {@code alpha / √r} instead (Kalajdzievski 2023); default false
- * @param rankPattern ranks that differ from {@code r}: by a regular expression that a module's name ends in, the first that
- *     does counts; default none
+ * @param rankPattern ranks that differ from {@code r}: by a regular expression, of Python's dialect, that a module's name
+ *     ends in, the first that does counts; default none
  * @param alphaPattern the same for {@code loraAlpha}
  * @param layersToTransform the numbers of the layers to adapt, only with {@link TargetModules.Names}; empty, the default, is
  *     all
- * @param layersPattern what a layer's number follows in a name, such as {@code layers}; empty, the default, is anything
+ * @param layersPattern what a layer's number follows in a name, such as {@code layers}: regular expressions, of Python's
+ *     dialect and of one alternative each; empty, the default, is anything
  * @param baseModelNameOrPath what it adapts, as its files say; may be null
  */
 public record LoraConfig(
@@ -37,6 +39,9 @@ public record LoraConfig(
         List<String> layersPattern,
         String baseModelNameOrPath) {
 
+    /** The first number that is a part of a name: a layer's, not an expert's in it. */
+    private static final Pattern ANY_LAYER = Pattern.compile(".*?\\.[^.]*\\.(?<idx>\\d+)\\.");
+
     /** @throws IllegalArgumentException naming what is out of range or does not go together */
     public LoraConfig {
         require(r >= 1, "r", "at least 1", r);
@@ -45,16 +50,16 @@ public record LoraConfig(
         rankPattern = Collections.unmodifiableMap(new LinkedHashMap<>(rankPattern));
         alphaPattern = Collections.unmodifiableMap(new LinkedHashMap<>(alphaPattern));
         rankPattern.forEach((key, rank) -> {
-            Patterns.compile("rank_pattern", key);
+            Patterns.end("rank_pattern", key);
             require(rank >= 1, "rank_pattern of " + key, "at least 1", rank);
         });
         alphaPattern.forEach((key, alpha) -> {
-            Patterns.compile("alpha_pattern", key);
+            Patterns.end("alpha_pattern", key);
             require(Double.isFinite(alpha), "alpha_pattern of " + key, "a finite number", alpha);
         });
         layersToTransform = List.copyOf(layersToTransform);
         layersPattern = List.copyOf(layersPattern);
-        layersPattern.forEach(pattern -> Patterns.compile("layers_pattern", pattern));
+        layersPattern.forEach(pattern -> Patterns.layer("layers_pattern", pattern));
         boolean named = targetModules instanceof TargetModules.Names;
         require(
                 layersToTransform.isEmpty() || named,
@@ -82,33 +87,34 @@ public record LoraConfig(
         // As in PEFT, a name given in full is meant whatever its layer.
         boolean inFull = targetModules instanceof TargetModules.Names names
                 && names.names().contains(module);
-        return inFull || layersToTransform.isEmpty() || layersToTransform.contains(layer(module));
+        return inFull || layersToTransform.isEmpty() || inLayers(module);
     }
 
-    /** The number of a module's layer, or -1. */
-    private int layer(String module) {
-        List<String> patterns = layersPattern.isEmpty()
-                ? List.of(".*?\\.[^.]*\\.(\\d{1,9})\\.")
+    private boolean inLayers(String module) {
+        List<Pattern> patterns = layersPattern.isEmpty()
+                ? List.of(ANY_LAYER)
                 : layersPattern.stream()
-                        .map(pattern -> "(?:^|.*?\\.)(?:" + pattern + ")\\.(\\d{1,9})\\.")
+                        .map(pattern -> Patterns.layer("layers_pattern", pattern))
                         .toList();
-        for (String pattern : patterns) {
-            Matcher matcher = Pattern.compile(pattern).matcher(module);
-            if (matcher.lookingAt()) {
-                return Integer.parseInt(matcher.group(matcher.groupCount()));
-            }
-        }
-        return -1;
+        return patterns.stream()
+                .map(pattern -> pattern.matcher(module))
+                .filter(Matcher::lookingAt)
+                .findFirst()
+                .map(matcher -> matcher.group("idx"))
+                .map(BigInteger::new) // of any length, such as a timestamp's
+                .filter(layer ->
+                        layersToTransform.stream().map(BigInteger::valueOf).anyMatch(layer::equals))
+                .isPresent();
     }
 
     /** R of the adapter on this module. */
     public int rank(String module) {
-        return first(rankPattern, module, r);
+        return first("rank_pattern", rankPattern, module, r);
     }
 
     /** Alpha of the adapter on this module. */
     public double alpha(String module) {
-        return first(alphaPattern, module, loraAlpha);
+        return first("alpha_pattern", alphaPattern, module, loraAlpha);
     }
 
     /** What the adapter on this module is multiplied by: alpha/R, or alpha/√R. */
@@ -117,9 +123,9 @@ public record LoraConfig(
         return (float) (alpha(module) / (useRslora ? Math.sqrt(rank) : rank));
     }
 
-    private static <T> T first(Map<String, T> byPattern, String module, T otherwise) {
+    private static <T> T first(String where, Map<String, T> byPattern, String module, T otherwise) {
         for (Map.Entry<String, T> entry : byPattern.entrySet()) {
-            if (Pattern.matches("(.*\\.)?(" + entry.getKey() + ")", module)) {
+            if (Patterns.end(where, entry.getKey()).matcher(module).lookingAt()) {
                 return entry.getValue();
             }
         }

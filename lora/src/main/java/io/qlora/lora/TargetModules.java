@@ -34,19 +34,19 @@ public sealed interface TargetModules {
     }
 
     /**
-     * Modules whose full name is matched, from its first to its last character.
+     * Modules whose full name is matched, from its first to its last character, by a regular expression of Python's dialect.
      *
      * @param pattern e.g. {@code .*\.layers\.[0-3]\..*_proj}
      */
     record Regex(String pattern) implements TargetModules {
 
         public Regex {
-            Patterns.compile("target_modules", pattern);
+            Patterns.whole("target_modules", pattern);
         }
 
         @Override
         public boolean matches(String module) {
-            return Pattern.matches(pattern, module);
+            return Patterns.whole("target_modules", pattern).matcher(module).matches();
         }
     }
 

@@ -260,7 +260,7 @@ class AdapterConfigFileTest {
         assertRefused("\"layers_to_transform\": [\"1\"]", "layers_to_transform should be a whole number, found \"1\"");
         assertRefused(
                 "\"rank_pattern\": {\"[\": 4}",
-                "rank_pattern should be a regular expression, found \"[\": Unclosed character class");
+                "rank_pattern should be a regular expression of Python's dialect, found \"[\": a [ is not closed");
     }
 
     @Test

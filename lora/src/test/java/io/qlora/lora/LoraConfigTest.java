@@ -94,6 +94,50 @@ class LoraConfigTest {
     }
 
     @Test
+    void alternativesOfALayersPatternAreApartAsInPeft() {
+        LoraConfig config = targeting("q_proj")
+                .layersToTransform(List.of(3))
+                .layersPattern(List.of("blocks|layers"))
+                .build();
+        assertFalse(config.targets(Q3));
+        assertTrue(config.targets("layers.3.self_attn.q_proj"));
+        assertFalse(config.targets("model.blocks.3.q_proj"));
+        assertTrue(config.toBuilder()
+                .layersPattern(List.of("(?:blocks|layers)"))
+                .build()
+                .targets(Q3));
+    }
+
+    @Test
+    void layersAreNumbersHoweverTheyAreWritten() {
+        LoraConfig config = targeting("q_proj").layersToTransform(List.of(3)).build();
+        assertTrue(config.targets("model.layers.0000000003.q_proj"));
+        assertFalse(config.targets("model.layers.20260101000000.q_proj"));
+    }
+
+    @Test
+    void patternsAreReadInPythonsDialect() {
+        assertTrue(regex("model\\.layers\\.(?P<n>[0-3])\\..*q_proj").targets(Q3));
+        assertEquals(
+                2,
+                LoraConfig.builder()
+                        .rankPattern(Map.of("(?P<n_1>.)_pro(?P=n_1)", 7, "layers\\.(?P<n_1>\\d)\\..*\\Z", 2))
+                        .build()
+                        .rank(Q3));
+        LoraConfig config = targeting("q_proj")
+                .layersToTransform(List.of(3))
+                .layersPattern(List.of("(?P<stack>[a-z]+)"))
+                .build();
+        assertTrue(config.targets(Q3));
+    }
+
+    private static LoraConfig regex(String pattern) {
+        return LoraConfig.builder()
+                .targetModules(new TargetModules.Regex(pattern))
+                .build();
+    }
+
+    @Test
     void thePatternThatMatchesFirstSetsRankAndAlpha() {
         Map<String, Integer> ranks = new LinkedHashMap<>();
         ranks.put("3\\..*", 2);
@@ -133,7 +177,7 @@ class LoraConfigTest {
                 "rank_pattern of q_proj should be at least 1, found 0",
                 LoraConfig.builder().rankPattern(Map.of("q_proj", 0)));
         assertRefused(
-                "rank_pattern should be a regular expression, found \"(\": Unclosed group",
+                "rank_pattern should be a regular expression of Python's dialect, found \"(\": Unclosed group",
                 LoraConfig.builder().rankPattern(Map.of("(", 1)));
         assertRefused(
                 "layers_pattern should be used only together with layers_to_transform, found [layers]",
