@@ -1,6 +1,8 @@
 package io.qlora.engine.files;
 
 import java.io.IOException;
+import java.nio.channels.ClosedByInterruptException;
+import java.nio.channels.ClosedChannelException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
@@ -76,7 +78,9 @@ public final class FileErrors {
             case AccessDeniedException denied -> "permission denied";
             case NoSuchFileException missing -> "no such file or directory";
             case FileSystemException e when e.getReason() != null -> e.getReason();
-            default -> String.valueOf(root.getMessage());
+            case ClosedByInterruptException interrupted -> "the thread was interrupted";
+            case ClosedChannelException closed -> "it has been closed";
+            default -> root.getMessage() == null ? root.getClass().getSimpleName() : root.getMessage();
         };
         FileSystemException explained = new FileSystemException(file.toString(), null, what + ": " + reason);
         explained.initCause(cause);

@@ -9,6 +9,8 @@ import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.channels.ClosedByInterruptException;
+import java.nio.channels.ClosedChannelException;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -16,8 +18,8 @@ import java.util.Collection;
 import java.util.Map;
 
 /**
- * A safetensors file, its header checked, its tensors mapped one by one. Safe for use by several threads. A
- * {@link MappedTensor} outlives the file's closing.
+ * A safetensors file, its header checked, its tensors mapped one by one. Safe for use by several threads, one of which may
+ * be interrupted: it fails alone. A {@link MappedTensor} outlives the file's closing.
  */
 public final class SafetensorsFile implements AutoCloseable {
 
@@ -25,8 +27,9 @@ public final class SafetensorsFile implements AutoCloseable {
     private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED;
 
     private final Path path;
-    private final FileChannel channel;
     private final Header header;
+    private volatile FileChannel channel; // another one after an interrupt, which closes it for all threads
+    private volatile boolean closed;
 
     private SafetensorsFile(Path path, FileChannel channel, Header header) {
         this.path = path;
@@ -42,17 +45,18 @@ public final class SafetensorsFile implements AutoCloseable {
      */
     public static SafetensorsFile open(Path path) throws IOException {
         FileErrors.requireFile(path);
-        FileChannel channel;
         try {
-            channel = FileChannel.open(path, StandardOpenOption.READ);
+            FileChannel channel = FileChannel.open(path, StandardOpenOption.READ);
+            try {
+                return new SafetensorsFile(path, channel, Header.read(path, channel));
+            } catch (IOException | RuntimeException e) {
+                channel.close();
+                throw e;
+            }
+        } catch (MalformedFileException e) {
+            throw e;
         } catch (IOException e) {
             throw FileErrors.reading(path, e);
-        }
-        try {
-            return new SafetensorsFile(path, channel, Header.read(path, channel));
-        } catch (IOException | RuntimeException e) {
-            channel.close();
-            throw e;
         }
     }
 
@@ -165,11 +169,34 @@ public final class SafetensorsFile implements AutoCloseable {
         if (bytes == 0) {
             return arena.allocate(0);
         }
-        try {
-            return channel.map(FileChannel.MapMode.READ_ONLY, entry.offset(), bytes, arena);
-        } catch (IOException e) {
-            throw FileErrors.reading(path, e);
+        while (true) {
+            FileChannel open = channel;
+            try {
+                return open.map(FileChannel.MapMode.READ_ONLY, entry.offset(), bytes, arena);
+            } catch (ClosedByInterruptException e) {
+                throw FileErrors.reading(path, e);
+            } catch (ClosedChannelException e) {
+                reopen(open, e);
+            } catch (IOException e) {
+                throw FileErrors.reading(path, e);
+            }
         }
+    }
+
+    /** Another channel in place of {@code lost}, which another thread's interrupt has closed. */
+    private synchronized void reopen(FileChannel lost, ClosedChannelException why) throws IOException {
+        if (closed) {
+            throw FileErrors.reading(path, why);
+        }
+        if (channel != lost) {
+            return;
+        }
+        SafetensorsFile again = open(path);
+        if (!again.header.equals(header)) {
+            again.close();
+            throw new MalformedFileException(path, "the file was replaced by another while it was read");
+        }
+        channel = again.channel;
     }
 
     private DType typeOf(TensorEntry entry) throws MalformedFileException {
@@ -190,7 +217,8 @@ public final class SafetensorsFile implements AutoCloseable {
     }
 
     @Override
-    public void close() throws IOException {
+    public synchronized void close() throws IOException {
+        closed = true;
         channel.close();
     }
 }

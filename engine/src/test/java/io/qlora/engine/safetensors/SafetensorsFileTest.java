@@ -150,6 +150,55 @@ class SafetensorsFileTest {
     }
 
     @Test
+    void threadThatIsInterruptedFailsAlone() throws Exception {
+        Path path = file("{" + entry("x", "U8", "[2]", 0, 2) + "}", 2);
+        try (SafetensorsFile file = SafetensorsFile.open(path)) {
+            Thread interrupted = new Thread(() -> {
+                Thread.currentThread().interrupt();
+                IOException e = assertThrows(IOException.class, () -> file.map("x", device));
+                message = e.getMessage();
+            });
+            interrupted.start();
+            interrupted.join();
+            assertEquals(path + ": cannot be read: the thread was interrupted", message);
+            assertArrayEquals(new byte[] {0, 1}, file.readBytes("x"));
+        }
+    }
+
+    private volatile String message;
+
+    @Test
+    void fileThatWasReplacedBeforeItIsOpenedAgainIsRefused() throws IOException {
+        Path path = file("{" + entry("x", "U8", "[2]", 0, 2) + "}", 2);
+        try (SafetensorsFile file = SafetensorsFile.open(path)) {
+            Thread.currentThread().interrupt();
+            assertThrows(IOException.class, () -> file.readBytes("x"));
+            assertTrue(Thread.interrupted());
+            file("{" + entry("x", "U8", "[1]", 0, 1) + "}", 1);
+            IOException e = assertThrows(MalformedFileException.class, () -> file.readBytes("x"));
+            assertEquals(path + ": the file was replaced by another while it was read", e.getMessage());
+        }
+    }
+
+    @Test
+    void closedFileSaysSo() throws IOException {
+        Path path = file("{" + entry("x", "U8", "[2]", 0, 2) + "}", 2);
+        SafetensorsFile file = SafetensorsFile.open(path);
+        file.close();
+        IOException e = assertThrows(IOException.class, () -> file.readBytes("x"));
+        assertEquals(path + ": cannot be read: it has been closed", e.getMessage());
+    }
+
+    @Test
+    void interruptWhileAFileIsOpenedIsSaid() throws IOException {
+        Path path = file("{" + entry("x", "U8", "[2]", 0, 2) + "}", 2);
+        Thread.currentThread().interrupt();
+        IOException e = assertThrows(IOException.class, () -> SafetensorsFile.open(path));
+        assertTrue(Thread.interrupted());
+        assertEquals(path + ": cannot be read: the thread was interrupted", e.getMessage());
+    }
+
+    @Test
     void tensorsBeyondTwoGigabytesAreMapped() throws IOException {
         long large = 2_500_000_000L;
         byte[] header = ("{" + entry("large", "U8", "[" + large + "]", 0, large) + ","
