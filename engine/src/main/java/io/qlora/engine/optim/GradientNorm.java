@@ -46,11 +46,13 @@ public final class GradientNorm {
     public static float of(Parameters parameters, StepMemory memory) {
         BumpPool pool = memory.activations();
         BumpPool.Mark mark = pool.mark();
-        Tensor norm = pool.empty(DType.F32, Shape.of(1));
-        of(parameters, norm);
-        float value = norm.item();
-        pool.release(mark);
-        return value;
+        try {
+            Tensor norm = pool.empty(DType.F32, Shape.of(1));
+            of(parameters, norm);
+            return norm.item();
+        } finally {
+            pool.release(mark);
+        }
     }
 
     /**

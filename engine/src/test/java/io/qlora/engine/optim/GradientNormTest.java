@@ -1,6 +1,7 @@
 package io.qlora.engine.optim;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.qlora.engine.autograd.Parameter;
@@ -67,6 +68,18 @@ class GradientNormTest extends OpTest {
     void doesNotOverflowOrVanishBeforeItsResultDoes() {
         assertEquals(5e30f, norm(1, new float[] {3e30f, -4e30f}), 1e24);
         assertEquals(5e-30f, norm(1, new float[] {3e-30f, 4e-30f}), 1e-36);
+    }
+
+    @Test
+    void failureGivesItsMemoryBack() {
+        try (CpuDevice device = new CpuDevice(1);
+                StepMemory step = new StepMemory(device)) {
+            ModelMemory model = new ModelMemory(device);
+            Parameters parameters = new Parameters(List.of(Parameter.of("p", model.zeros(DType.F32, 3), model)));
+            model.close();
+            assertThrows(IllegalStateException.class, () -> GradientNorm.of(parameters, step));
+            step.requireEmpty();
+        }
     }
 
     @Test
