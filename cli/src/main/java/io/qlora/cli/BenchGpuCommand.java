@@ -2,6 +2,9 @@ package io.qlora.cli;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
@@ -20,6 +23,8 @@ import picocli.CommandLine.Spec;
             "Ends with exit code 1 if a kernel is wrong or something failed."
         })
 final class BenchGpuCommand implements Callable<Integer> {
+
+    private static final List<String> PARTS = List.of("checks", "kernels", "steps", "launches");
 
     @Option(
             names = "--device",
@@ -41,6 +46,31 @@ final class BenchGpuCommand implements Callable<Integer> {
                     "Only what is so called, or a part of it: kernels as Nf4Linear.forward, routes, launches, steps.")
     private String only;
 
+    @Option(
+            names = "--part",
+            paramLabel = "NAME",
+            split = ",",
+            description =
+                    "Only these: checks, kernels (and routes), steps, launches. A process for each loses the least"
+                            + " to a kernel that fails.")
+    private Set<String> parts;
+
+    @Option(
+            names = "--after",
+            paramLabel = "PIECE",
+            description = "Go on after this piece, in which another process lost the card: \"next\" of its JSON file.")
+    private String after;
+
+    @Option(names = "--alone", paramLabel = "PIECE", description = "This piece and no other.")
+    private String alone;
+
+    @Option(
+            names = "--patience",
+            paramLabel = "SECONDS",
+            description = "After which a kernel is taken for one that never ends (default: 120); what is begun is then"
+                    + " printed, too.")
+    private Integer patience;
+
     @Option(names = "--small", description = "At small sizes: to see that everything works; times say nothing then.")
     private boolean small;
 
@@ -56,9 +86,19 @@ final class BenchGpuCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        boolean passed = GpuBench.run(
-                device, binding, pattern(), small, json, spec.commandLine().getOut());
+        requireParts();
+        Duration most = patience == null ? null : Duration.ofSeconds(patience);
+        GpuBench.Asked asked = new GpuBench.Asked(device, binding, pattern(), parts, after, alone, small, most);
+        boolean passed = GpuBench.run(asked, json, spec.commandLine().getOut());
         return passed ? 0 : Failures.FAILED;
+    }
+
+    private void requireParts() {
+        for (String part : parts == null ? Set.<String>of() : parts) {
+            if (!PARTS.contains(part)) {
+                throw new UsageException("--part should be " + String.join(", ", PARTS) + ", found " + part);
+            }
+        }
     }
 
     private Pattern pattern() {

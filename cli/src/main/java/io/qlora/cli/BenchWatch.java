@@ -3,21 +3,33 @@ package io.qlora.cli;
 import java.io.PrintWriter;
 import java.time.Duration;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 
 /** Ends the process when a kernel does not: the thread that waits for it in the driver cannot be interrupted. */
 final class BenchWatch implements AutoCloseable {
 
-    /** After so long without a word, what is being done is taken for a kernel that never ends. */
-    private static final Duration PATIENCE = Duration.ofMinutes(2);
-
+    private final Duration patience;
     private final PrintWriter out;
+    private final Runnable end;
     private final Thread thread;
     private volatile long heard = System.nanoTime();
     private volatile String doing;
     private volatile Consumer<String> last = why -> {};
+    private volatile Supplier<String> kernel = () -> null;
 
-    /** Begins to watch. */
-    BenchWatch(String doing, PrintWriter out) {
+    /**
+     * Begins to watch.
+     *
+     * @param patience after so long without a word, what is being done is taken for a kernel that never ends
+     */
+    BenchWatch(Duration patience, String doing, PrintWriter out) {
+        this(patience, doing, out, () -> Runtime.getRuntime().halt(Failures.FAILED));
+    }
+
+    /** The same; {@code end} ends the process. */
+    BenchWatch(Duration patience, String doing, PrintWriter out, Runnable end) {
+        this.end = end;
+        this.patience = patience;
         this.doing = doing;
         this.out = out;
         this.thread = Thread.ofPlatform().daemon().name("qlora-bench-watch").unstarted(this::watch);
@@ -35,6 +47,11 @@ final class BenchWatch implements AutoCloseable {
         doing = what;
     }
 
+    /** Where to ask for the kernel that is waited for; null if that is not known. */
+    void ask(Supplier<String> who) {
+        kernel = who;
+    }
+
     /** What is to be done with the reason before the process ends. */
     void atLast(Consumer<String> action) {
         last = action;
@@ -42,14 +59,15 @@ final class BenchWatch implements AutoCloseable {
 
     private void watch() {
         try {
-            while (System.nanoTime() - heard < PATIENCE.toNanos()) {
-                Thread.sleep(Duration.ofSeconds(1));
+            while (System.nanoTime() - heard < patience.toNanos()) {
+                Thread.sleep(Duration.ofMillis(500));
             }
         } catch (InterruptedException e) {
             return; // all is done
         }
-        String why = doing + ": nothing was heard of it for " + PATIENCE.toMinutes()
-                + " minutes, the rest was left out; --only chooses what is done, and"
+        String name = kernel.get();
+        String why = doing + (name == null ? "" : ", in the kernel " + name) + ": nothing was heard of it for "
+                + patience.toSeconds() + " s, the rest was left out; --only chooses what is done, and"
                 + " -Dqlora.cuda.wgmma=false does without Hopper's own instructions";
         out.println("FAILED " + why);
         try {
@@ -58,7 +76,7 @@ final class BenchWatch implements AutoCloseable {
             out.println(e.getMessage());
         }
         out.flush();
-        Runtime.getRuntime().halt(Failures.FAILED);
+        end.run();
     }
 
     /** Watches no longer. */

@@ -22,14 +22,18 @@ final class GpuBenchRun implements CardBench.Listener {
      * @param date when it was measured, UTC
      * @param java the JVM
      * @param complete whether that is all; false as long as more is to come, and if it never came
+     * @param next what was begun and has not come to its end, or the card was lost in; null if nothing
      */
-    record Written(String date, String java, boolean complete, Report report) {}
+    record Written(String date, String java, boolean complete, String next, Report report) {}
 
     private final Path json;
     private final PrintWriter out;
     private final BenchWatch watch;
+    private final boolean told;
 
-    GpuBenchRun(Path json, PrintWriter out, BenchWatch watch) {
+    /** With {@code told} what is begun is printed, too. */
+    GpuBenchRun(Path json, PrintWriter out, BenchWatch watch, boolean told) {
+        this.told = told;
         this.json = json;
         this.out = out;
         this.watch = watch;
@@ -37,10 +41,11 @@ final class GpuBenchRun implements CardBench.Listener {
 
     /** Whether everything on the card was right. */
     boolean on(CudaDevice card, CardBench.Options options) throws IOException {
+        watch.ask(card::unfinished);
         GpuSteps steps = new GpuSteps(card.driver().memoryInfo().free());
         Report report = new CardBench(card, options, this).run(List.of(steps));
         watch.close(); // what is written now is all
-        write(report, true);
+        write(report, report.lostAt() == null, report.lostAt());
         out.println();
         out.println((report.passed()
                         ? "Every kernel is right; the figures are in "
@@ -61,22 +66,30 @@ final class GpuBenchRun implements CardBench.Listener {
     @Override
     public void next(Report report, String next) {
         watch.begin(next);
-        watch.atLast(why -> keep(report.failed(why)));
-        keep(report);
+        watch.atLast(why -> keep(report.failed(why), next));
+        keep(report, next);
+        if (told) {
+            line("begun: " + next);
+        }
     }
 
-    private void keep(Report report) {
+    @Override
+    public void alive() {
+        watch.hear();
+    }
+
+    private void keep(Report report, String next) {
         try {
-            write(report, false);
+            write(report, false, next);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
     }
 
-    private void write(Report report, boolean complete) throws IOException {
+    private void write(Report report, boolean complete, String next) throws IOException {
         StringWriter text = new StringWriter();
         String date = Instant.now().truncatedTo(ChronoUnit.SECONDS).toString();
-        Json.print(new Written(date, Runtime.version().toString(), complete, report), new PrintWriter(text));
+        Json.print(new Written(date, Runtime.version().toString(), complete, next, report), new PrintWriter(text));
         AtomicFiles.write(json, text.toString());
     }
 }

@@ -7,11 +7,19 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import io.qlora.cuda.bench.Report;
+import io.qlora.cuda.emulation.EmulatedAccelerator;
 import io.qlora.cuda.emulation.Toolchain;
 import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.StreamSupport;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
@@ -77,6 +85,59 @@ class BenchGpuTest {
         assertEquals("Add.forward", report.get("kernels").get(0).get("name").asText());
         assertTrue(report.get("kernels").get(0).has("gb_s"));
         assertEquals(2, report.get("ceilings").size());
+    }
+
+    @Test
+    void theFileSaysWhereTheCardWasLostAndAnotherProcessGoesOnFromThere() throws IOException {
+        Object[] part = {"--part", "checks", "--only", "^Add\\.|^SwiGlu", "--patience", "60"};
+        System.setProperty(EmulatedAccelerator.LOST, "add_forward_bf16");
+        try {
+            Cli.Result result = run(part);
+            assertEquals(1, result.status(), result.out());
+            assertTrue(result.out().contains("begun: Add.forward, check"), result.out());
+            assertTrue(result.out().contains("the kernel add_forward_bf16 failed"), result.out());
+        } finally {
+            System.clearProperty(EmulatedAccelerator.LOST);
+        }
+        JsonNode written = new JsonMapper().readTree(json.toFile());
+        assertFalse(written.get("complete").asBoolean());
+        assertEquals("Add.forward, check", written.get("next").asText());
+        assertEquals("Add.forward, check", written.get("report").get("lost_at").asText());
+        Object[] rest = Arrays.copyOf(part, part.length + 2);
+        rest[part.length] = "--after";
+        rest[part.length + 1] = written.get("next").asText();
+        assertEquals(0, run(rest).status());
+        written = new JsonMapper().readTree(json.toFile());
+        assertTrue(written.get("complete").asBoolean());
+        assertEquals(8, written.get("report").get("checks").size(), "of SwiGlu's two kernels");
+        assertEquals(0, written.get("report").get("kernels").size());
+    }
+
+    @Test
+    void aPartThatIsNoneIsWrongUse() {
+        Cli.Result result = run("--part", "check");
+        assertEquals(2, result.status());
+        assertTrue(result.sentence().contains("--part should be checks, kernels, steps, launches, found check"));
+    }
+
+    /** The thread that waits for a kernel cannot be asked: another writes what it knows, before it ends the process. */
+    @Test
+    void whatNeverEndsIsNamedInTheFile() throws Exception {
+        StringWriter out = new StringWriter();
+        CountDownLatch ended = new CountDownLatch(1);
+        PrintWriter printer = new PrintWriter(out);
+        BenchWatch watch = new BenchWatch(Duration.ofMillis(300), "opening", printer, ended::countDown);
+        watch.ask(() -> "attention_forward_64");
+        List<String> none = List.of();
+        Report report =
+                new Report(true, "a card", "13.0", "none", List.of(), List.of(), List.of(), List.of(), "", none, null);
+        new GpuBenchRun(json, printer, watch, true).next(report, "Attention.forward");
+        assertTrue(ended.await(20, TimeUnit.SECONDS));
+        JsonNode written = new JsonMapper().readTree(json.toFile());
+        assertEquals("Attention.forward", written.get("next").asText());
+        String why = written.get("report").get("failures").get(0).asText();
+        assertTrue(why.startsWith("Attention.forward, in the kernel attention_forward_64: nothing was heard"), why);
+        assertTrue(out.toString().contains("FAILED " + why), out.toString());
     }
 
     @Test

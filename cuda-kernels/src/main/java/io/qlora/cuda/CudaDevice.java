@@ -89,6 +89,7 @@ public final class CudaDevice extends Device {
     private final Staging staging;
     private final Sidestream sidestream;
     private final CudaMemory kept = new CudaMemory(this);
+    private volatile String unfinished;
 
     private CudaDevice(CudaDriver driver, int ordinal, CodeSource code, Options options) {
         this.driver = driver;
@@ -257,10 +258,17 @@ public final class CudaDevice extends Device {
 
     private void check(CudaFunction function, CudaDriver.Shape shape) {
         try {
+            unfinished = function.toString();
             finish();
+            unfinished = null;
         } catch (CudaException e) {
             throw new IllegalStateException("the kernel " + function + " failed, " + shape + ": " + e.getMessage(), e);
         }
+    }
+
+    /** The kernel that is waited for where every launch is checked, or null; for a thread that watches this one. */
+    public String unfinished() {
+        return unfinished;
     }
 
     /** Waits for everything that was begun. */

@@ -11,7 +11,6 @@ import io.qlora.cuda.kernels.Route;
 import io.qlora.cuda.kernels.RouteMeasurement;
 import io.qlora.cuda.kernels.Warpgroups;
 import io.qlora.engine.cpu.CpuDevice;
-import io.qlora.engine.ops.Linear;
 import io.qlora.engine.tensor.DType;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -30,13 +29,13 @@ public final class CardBench {
     /**
      * What to do.
      *
-     * @param only names of checks, kernels and parts to do are those in which this is found; null for all
      * @param small at sizes that an emulated card gets through; routes are then not kept, and nothing is held against aims
      */
-    public record Options(Pattern only, boolean small) {
+    public record Options(Selection what, boolean small) {
 
-        boolean wants(String name) {
-            return only == null || only.matcher(name).find();
+        /** All in which {@code only} is found; null for everything. */
+        public Options(Pattern only, boolean small) {
+            this(new Selection(only), small);
         }
     }
 
@@ -50,9 +49,12 @@ public final class CardBench {
          * Told before each piece of work, so that what was found is not lost if that never ends.
          *
          * @param soFar what was found until now
-         * @param next what is begun, as in {@link Report#failures}
+         * @param next what is begun, as {@link Selection} names it
          */
         default void next(Report soFar, String next) {}
+
+        /** Told that a long piece of work gets on. */
+        default void alive() {}
     }
 
     /** What a part tells. */
@@ -81,12 +83,14 @@ public final class CardBench {
     }
 
     private static final String ROUTES = "routes";
-    private static final String LAUNCHES = "launches";
+    private static final String COPY = "copy";
+    private static final String DENSE_CEILING = "dense product";
     private static final int MOST_COPIES = 8;
     private static final double LONG = 1e11; // floating-point operations: some hundred microseconds
 
     private final CudaDevice card;
     private final Options options;
+    private final Selection what;
     private final Listener listener;
     private final CudaMatMul products;
     private final List<Check> checks = new ArrayList<>();
@@ -94,64 +98,52 @@ public final class CardBench {
     private final Map<String, Measurement> kernels = new HashMap<>();
     private final List<Measurement> inOrder = new ArrayList<>();
     private final List<Figure> figures = new ArrayList<>();
-    private final List<String> failures = new ArrayList<>();
-    private boolean lost; // the card: after an error in a kernel it does nothing more for this process
+    private final Pieces pieces;
 
     /** A bench of a card. */
     public CardBench(CudaDevice card, Options options, Listener listener) {
         this.card = card;
         this.options = options;
+        this.what = options.what;
         this.listener = listener;
         this.products = CudaMatMul.of(card);
         this.ceilings = new Ceilings(card, options.small);
+        this.pieces = new Pieces(card, what, listener::line, piece -> listener.next(report(), piece));
     }
 
-    /** Does everything that is wanted, the ceilings first and these parts near the end. */
+    /** Does everything that is wanted, the ceilings before what is measured, and these parts near the end. */
     public Report run(List<Part> parts) {
         line(card.description());
         line("dense products: " + products.products());
         if (card.warpgroups()) {
-            attempt("wgmma", this::tryWarpgroups);
+            pieces.attempt("wgmma", this::tryWarpgroups);
         }
-        EventTimer timer = new EventTimer(card);
-        ceilings(timer);
-        check();
-        if (options.wants(ROUTES)) {
-            heading("the fastest routes of matrix products (form, weight, from tokens, route, without a library)");
-            attempt(ROUTES, () -> routes(timer));
+        if (what.hasPart(Selection.CHECKS) && pieces.lostAt() == null) {
+            check();
         }
-        kernels(timer);
-        compare(timer);
-        if (!lost) {
-            timer.close();
+        if (what.hasPart(Selection.KERNELS) && pieces.lostAt() == null) {
+            measure();
         }
-        for (Part part : parts) {
-            if (options.wants(part.name())) {
-                heading(part.name());
-                attempt(part.name(), () -> part.measure(card, options.small, findings(part)));
-            }
+        parts.stream().filter(part -> what.hasPart(part.name())).forEach(this::measure);
+        if (what.hasPart(Selection.LAUNCHES) && what.wants(Selection.LAUNCHES)) {
+            pieces.heading("launches, on the host");
+            pieces.attempt(
+                    Selection.LAUNCHES, this::launches); // last: what another binding does to the process is its affair
         }
-        if (options.wants(LAUNCHES)) {
-            heading("launches, on the host");
-            attempt(LAUNCHES, this::launches); // last: what another binding does to the process is its own affair
-        }
-        failures.forEach(failure -> line("FAILED " + failure));
+        pieces.failures().forEach(failure -> line("FAILED " + failure));
         return report();
     }
 
     /** What is checked and measured below is then what is used instead. */
     private void tryWarpgroups() {
         Warpgroups.of(card).tryAll();
-        for (String refused : Warpgroups.of(card).refused()) {
-            failures.add(refused);
-            line("FAILED " + refused);
-        }
+        Warpgroups.of(card).refused().forEach(pieces::fail);
     }
 
     private Report report() {
         int driver = card.driver().driverVersion();
         return new Report(
-                failures.isEmpty() && checks.stream().allMatch(Check::passed),
+                pieces.failures().isEmpty() && checks.stream().allMatch(Check::passed),
                 card.description(),
                 driver / 1000 + "." + driver % 1000 / 10,
                 products.products(),
@@ -160,7 +152,8 @@ public final class CardBench {
                 List.copyOf(inOrder),
                 List.copyOf(figures),
                 products.routes(),
-                List.copyOf(failures));
+                List.copyOf(pieces.failures()),
+                pieces.lostAt());
     }
 
     private Findings findings(Part part) {
@@ -172,34 +165,9 @@ public final class CardBench {
 
             @Override
             public void attempt(String what, Runnable piece) {
-                CardBench.this.attempt(part.name() + ", " + what, piece);
+                pieces.attempt(part.name() + ", " + what, piece);
             }
         };
-    }
-
-    private void attempt(String name, Runnable measurement) {
-        if (lost) {
-            return;
-        }
-        listener.next(report(), name);
-        try {
-            measurement.run();
-        } catch (RuntimeException | Error e) { // what comes after is worth having
-            failures.add(name + ": " + (e.getMessage() == null ? e : e.getMessage()));
-            line("FAILED " + failures.getLast());
-            lost = !answers();
-        }
-    }
-
-    /** Whether the card still does anything; what is begun after an error in a kernel fails, too. */
-    private boolean answers() {
-        try {
-            card.finish();
-            return true;
-        } catch (CudaException e) {
-            failures.add("the card answers no more, what comes after was left out: " + e.getMessage());
-            return false;
-        }
     }
 
     private void line(String line) {
@@ -214,46 +182,16 @@ public final class CardBench {
     }
 
     private void check() {
-        heading("checks against the CPU");
+        pieces.heading("checks against the CPU");
         try (CpuDevice cpu = new CpuDevice(Runtime.getRuntime().availableProcessors())) {
             Checks against = new Checks(card, cpu);
-            List<Size> sizes = options.small ? List.of(Size.SMALL) : List.of(Size.SMALL, Size.MEDIUM);
-            for (KernelCase kernel : KernelCase.all()) {
-                if (options.wants(kernel.name())) {
-                    attempt(kernel.name(), () -> sizes.forEach(size -> keep(against.of(kernel, size))));
-                }
-            }
-            for (KernelCase product : ProductCases.ALL) {
-                if (options.wants(product.name())) {
-                    attempt(product.name() + " by every route", () -> checkRoutes(against, product));
+            for (CheckPlan.Item item : CheckPlan.of(card, options.small)) {
+                if (what.wants(item.kernel().name())) {
+                    Runnable checks = () -> item.sizes().forEach(size -> keep(against.of(item, size)));
+                    pieces.attempt(item.name(), () -> item.during(card, checks));
                 }
             }
         }
-    }
-
-    /** Whatever the table says, at another number of tokens or on another card it may be any of them. */
-    private void checkRoutes(Checks against, KernelCase product) {
-        Size size = options.small ? Size.SMALL : Size.WIDE;
-        try {
-            for (Route route : routesOf(product)) {
-                products.force(route);
-                keep(against.of(product, size, " by " + route));
-            }
-        } finally {
-            products.force(null);
-        }
-    }
-
-    /** For many rows. */
-    private List<Route> routesOf(KernelCase product) {
-        List<Route> routes = new ArrayList<>(List.of(Route.TILES));
-        if (product.contract() != Linear.Kernel.class) {
-            routes.add(Route.DECODED);
-        }
-        if (products.vendor() != null) {
-            routes.add(Route.LIBRARY);
-        }
-        return routes;
     }
 
     /** One line a kernel: the worst check, or those that failed. */
@@ -267,25 +205,43 @@ public final class CardBench {
         }
     }
 
-    private void heading(String what) {
-        line("");
-        line("— " + what);
+    private void measure() {
+        EventTimer timer = new EventTimer(card);
+        ceilings(timer);
+        if (what.wants(ROUTES)) {
+            pieces.heading(
+                    "the fastest routes of matrix products (form, weight, from tokens, route, without a library)");
+            pieces.attempt(ROUTES, () -> routes(timer));
+        }
+        kernels(timer);
+        compare(timer);
+        if (pieces.lostAt() == null) {
+            timer.close();
+        }
     }
 
+    /** Of every process that measures kernels, but one that goes on after the card was lost here. */
     private void ceilings(EventTimer timer) {
-        heading("ceilings of this card");
-        line(Measurement.head());
-        attempt("copy", () -> line(ceilings.copy(timer).toString()));
-        attempt("dense product", () -> line(ceilings.dense(timer).toString()));
+        pieces.heading("ceilings of this card", Measurement.head());
+        List<String> both = List.of(COPY, DENSE_CEILING);
+        pieces.attemptAgain(COPY, both, () -> line(ceilings.copy(timer).toString()));
+        pieces.attemptAgain(
+                DENSE_CEILING, both, () -> line(ceilings.dense(timer).toString()));
     }
 
     private void kernels(EventTimer timer) {
-        heading("kernels, in bfloat16, at the sizes of " + size());
-        line(Measurement.head());
+        pieces.heading("kernels, in bfloat16, at the sizes of " + size(), Measurement.head());
         for (KernelCase kernel : KernelCase.all()) {
-            if (kernel.measured() && options.wants(kernel.name())) {
-                attempt(kernel.name(), () -> keep(measure(timer, kernel, kernel.name())));
+            if (kernel.measured() && what.wants(kernel.name())) {
+                pieces.attempt(kernel.name(), () -> keep(measure(timer, kernel, kernel.name())));
             }
+        }
+    }
+
+    private void measure(Part part) {
+        if (what.wants(part.name()) && pieces.lostAt() == null) {
+            pieces.heading(part.name());
+            pieces.run(part.name(), () -> part.measure(card, options.small, findings(part)));
         }
     }
 
@@ -332,14 +288,15 @@ public final class CardBench {
     /** The products of one shape by each route against the vendor's, and what the card's ceilings make of the others. */
     private void compare(EventTimer timer) {
         KernelCase dense = ProductCases.ALL.getFirst();
-        boolean wanted = options.wants(ProductCases.DENSE);
-        if (wanted) {
-            attempt("our tiles", () -> keep(forced(timer, dense, Route.TILES, Aims.TILES)));
+        if (what.wants(ProductCases.DENSE)) {
+            pieces.attempt("our tiles", () -> keep(forced(timer, dense, Route.TILES, Aims.TILES)));
             if (products.vendor() != null) {
-                attempt("library", () -> keep(forced(timer, dense, Route.LIBRARY, Aims.vendor(products.vendor()))));
+                pieces.attempt(
+                        "library", () -> keep(forced(timer, dense, Route.LIBRARY, Aims.vendor(products.vendor()))));
             }
         }
-        heading("what is to be reached");
+        line("");
+        line("— what is to be reached");
         new Aims(ceilings.tflopS(), ceilings.gbS(), kernels, this::add).compare(products.vendor());
     }
 
@@ -357,9 +314,14 @@ public final class CardBench {
         int[] tokens = options.small
                 ? new int[] {1, 8, 64}
                 : new int[] {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
-        RouteMeasurement measurement = new RouteMeasurement(
-                card, work -> timer.time(List.of(work)).median(), size.feedForward(), size.width());
+        RouteMeasurement measurement =
+                new RouteMeasurement(card, work -> timed(timer, work), size.feedForward(), size.width());
         measurement.measure(!options.small, tokens).lines().forEach(this::line);
+    }
+
+    private double timed(EventTimer timer, Runnable work) {
+        listener.alive();
+        return timer.time(List.of(work)).median();
     }
 
     private void launches() {

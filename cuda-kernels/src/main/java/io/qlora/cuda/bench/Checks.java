@@ -22,12 +22,8 @@ final class Checks {
     }
 
     /** The checks of a kernel at a size. */
-    List<Check> of(KernelCase kernel, Size size) {
-        return of(kernel, size, "");
-    }
-
-    /** The same; {@code how} the kernel does it, to be added to the name. */
-    List<Check> of(KernelCase kernel, Size size, String how) {
+    List<Check> of(CheckPlan.Item item, Size size) {
+        KernelCase kernel = item.kernel();
         List<Check> checks = new ArrayList<>();
         for (boolean onTop : new boolean[] {false, true}) {
             List<Object> expected = run(kernel, size, cpu, DType.F32, onTop);
@@ -37,7 +33,7 @@ final class Checks {
                 for (int i = 0; i < expected.size(); i++) {
                     error = worse(error, difference(expected.get(i), found.get(i)));
                 }
-                String name = kernel.name() + how + ", " + size.tokens() + " tokens, " + activations
+                String name = kernel.name() + item.way() + ", " + size.tokens() + " tokens, " + activations
                         + (onTop ? ", added" : "");
                 checks.add(Check.of(name, error, kernel.precision().of(activations == DType.BF16)));
             }

@@ -16,6 +16,7 @@ import java.util.stream.Stream;
  * @param figures launches, products against each other, and what was added
  * @param routes the table of routes that was in use, or was measured
  * @param failures what could not be measured, and why
+ * @param lostAt the piece after which the card did nothing more for this process; null if it did
  */
 public record Report(
         boolean passed,
@@ -27,11 +28,12 @@ public record Report(
         List<Measurement> kernels,
         List<Figure> figures,
         String routes,
-        List<String> failures) {
+        List<String> failures,
+        String lostAt) {
 
     /** The same, and that this failed. */
     public Report failed(String why) {
         List<String> all = Stream.concat(failures.stream(), Stream.of(why)).toList();
-        return new Report(false, card, driver, products, checks, ceilings, kernels, figures, routes, all);
+        return new Report(false, card, driver, products, checks, ceilings, kernels, figures, routes, all, lostAt);
     }
 }

@@ -31,6 +31,7 @@ class CardBenchTest {
     Path cache;
 
     private final List<String> lines = new ArrayList<>();
+    private final List<String> begun = new ArrayList<>(); // pieces, and how many figures there were until then
 
     private static CudaDevice card() {
         EmulatedDriver driver = new EmulatedDriver(EmulatedLibrary.load(), 4L << 30, 0);
@@ -38,11 +39,14 @@ class CardBenchTest {
     }
 
     private Report run(String only, CardBench.Part... parts) {
+        return run(new Selection(Pattern.compile(only)), parts);
+    }
+
+    private Report run(Selection what, CardBench.Part... parts) {
         String before = System.getProperty("qlora.cuda.cache");
         System.setProperty("qlora.cuda.cache", cache.toString());
         try (CudaDevice card = card()) {
-            Pattern pattern = only == null ? null : Pattern.compile(only);
-            return new CardBench(card, new CardBench.Options(pattern, true), lines::add).run(List.of(parts));
+            return new CardBench(card, new CardBench.Options(what, true), listener()).run(List.of(parts));
         } finally {
             if (before == null) {
                 System.clearProperty("qlora.cuda.cache");
@@ -73,7 +77,7 @@ class CardBenchTest {
 
     @Test
     void everythingIsCheckedAndMeasuredFromEndToEnd() {
-        Report report = run(null, new CardBench.Part() {
+        Report report = run("", new CardBench.Part() {
             @Override
             public String name() {
                 return "part";
@@ -155,7 +159,8 @@ class CardBenchTest {
         });
         try (CudaDevice card = card();
                 CpuDevice cpu = new CpuDevice(1)) {
-            return new Checks(card, cpu).of(norm, Size.SMALL).getFirst();
+            CheckPlan.Item item = new CheckPlan.Item(norm, List.of(Size.SMALL), null);
+            return new Checks(card, cpu).of(item, Size.SMALL).getFirst();
         }
     }
 
@@ -169,40 +174,63 @@ class CardBenchTest {
 
     @Test
     void aPieceOfAPartThatFailsLeavesTheOthers() {
-        List<String> begun = new ArrayList<>();
-        Report report;
-        try (CudaDevice card = card()) {
-            CardBench.Options options = new CardBench.Options(Pattern.compile("^steps$"), true);
-            report = new CardBench(card, options, listener(begun)).run(List.of(new CardBench.Part() {
-                @Override
-                public String name() {
-                    return "steps";
-                }
-
-                @Override
-                public void measure(CudaDevice device, boolean small, CardBench.Findings findings) {
-                    findings.attempt("one", () -> findings.add(Figure.of("first", 1, "ns", "")));
-                    findings.attempt("two", () -> {
-                        throw new NoClassDefFoundError("a class");
-                    });
-                    findings.attempt("three", () -> findings.add(Figure.of("third", 3, "ns", "")));
-                }
-            }));
-        }
+        Report report = run("^steps$", pieces());
         assertEquals(List.of("steps, two: a class"), report.failures());
         assertEquals(
                 List.of("first", "third"),
                 report.figures().stream().map(Figure::name).toList());
-        assertEquals(
-                List.of("copy 0", "dense product 0", "steps 0", "steps, one 0", "steps, two 1", "steps, three 1"),
-                begun);
+        assertEquals(List.of("copy 0", "dense product 0", "steps, one 0", "steps, two 1", "steps, three 1"), begun);
     }
 
-    /** Notes what is begun, and how many figures there are until then. */
-    private static CardBench.Listener listener(List<String> begun) {
+    /** As a process does after another that was lost on the way. */
+    @Test
+    void whatComesUpToAPieceCanBeLeftOutAndAPieceBeDoneAlone() {
+        Set<String> steps = Set.of("steps");
+        run(new Selection(null, steps, "steps, two", null), pieces());
+        assertEquals(List.of("steps, three 0"), begun);
+        begun.clear();
+        run(new Selection(null, steps, null, "steps, one"), pieces());
+        assertEquals(List.of("steps, one 0"), begun);
+    }
+
+    @Test
+    void whatKernelsAreHeldAgainstIsMeasuredAgainUnlessTheCardWasLostInIt() {
+        Pattern one = Pattern.compile("^Add|^RmsNorm.forward");
+        Set<String> kernels = Set.of(Selection.KERNELS);
+        run(new Selection(one, kernels, "RmsNorm.forward", null));
+        assertEquals(List.of("copy 0", "dense product 0", "Add.forward 0", "AddRmsNorm.forward 0"), begun);
+        begun.clear();
+        run(new Selection(one, kernels, "copy", null));
+        assertEquals("dense product 0", begun.getFirst());
+        begun.clear();
+        run(new Selection(one, Set.of(Selection.CHECKS), "RmsNorm.forward, check", null));
+        assertEquals(List.of("Add.forward, check 0", "AddRmsNorm.forward, check 0"), begun);
+    }
+
+    private static CardBench.Part pieces() {
+        return new CardBench.Part() {
+            @Override
+            public String name() {
+                return "steps";
+            }
+
+            @Override
+            public void measure(CudaDevice device, boolean small, CardBench.Findings findings) {
+                findings.attempt("one", () -> findings.add(Figure.of("first", 1, "ns", "")));
+                findings.attempt("two", () -> {
+                    throw new NoClassDefFoundError("a class");
+                });
+                findings.attempt("three", () -> findings.add(Figure.of("third", 3, "ns", "")));
+            }
+        };
+    }
+
+    private CardBench.Listener listener() {
         return new CardBench.Listener() {
             @Override
-            public void line(String line) {}
+            public void line(String line) {
+                lines.add(line);
+            }
 
             @Override
             public void next(Report soFar, String next) {
@@ -234,11 +262,13 @@ class CardBenchTest {
             public void measure(CudaDevice device, boolean small, CardBench.Findings findings) {
                 findings.add(Figure.of("found before", 1, "ns", ""));
                 lost[0] = true;
-                device.finish();
+                findings.attempt("of which", device::finish);
+                findings.attempt("the rest", () -> findings.add(Figure.of("found after", 1, "ns", "")));
             }
         };
         CardBench.Options options = new CardBench.Options(Pattern.compile("^breaking$|^fine$"), true);
         Report report = new CardBench(card, options, lines::add).run(List.of(breaking, part("fine", false)));
+        assertEquals("breaking, of which", report.lostAt());
         assertEquals(2, report.failures().size(), report.failures().toString());
         assertTrue(report.failures().getLast().startsWith("the card answers no more, what comes after was left out: "));
         assertEquals(
