@@ -11,7 +11,8 @@ import java.util.Arrays;
 final class LaunchCost {
 
     private static final int BURST = 256; // below what a driver queues
-    private static final int BURSTS = 40;
+    private static final int BURSTS = 40; // measured
+    private static final long WARM_UP_NANOS = 500_000_000; // after which the compiler is done with this binding
 
     private LaunchCost() {}
 
@@ -27,18 +28,25 @@ final class LaunchCost {
             long function = driver.function(module, "add_forward_f32");
             CudaDriver.Shape shape = CudaDriver.Shape.of(1, 32);
             MemorySegment arguments = nothing(arena);
-            double[] nanos = new double[BURSTS];
-            for (int b = 0; b < BURSTS; b++) {
-                long start = System.nanoTime();
+            Runnable burst = () -> {
                 for (int i = 0; i < BURST; i++) {
                     driver.launch(function, shape, stream, arguments);
                 }
+            };
+            long begun = System.nanoTime();
+            while (System.nanoTime() - begun < WARM_UP_NANOS) {
+                burst.run();
+                driver.synchronizeStream(stream);
+            }
+            double[] nanos = new double[BURSTS];
+            for (int b = 0; b < BURSTS; b++) {
+                long start = System.nanoTime();
+                burst.run();
                 nanos[b] = (System.nanoTime() - start) / (double) BURST;
                 driver.synchronizeStream(stream);
             }
-            double[] warm = Arrays.copyOfRange(nanos, BURSTS / 2, BURSTS); // the compiler is done
-            Arrays.sort(warm);
-            return warm[warm.length / 2];
+            Arrays.sort(nanos);
+            return nanos[BURSTS / 2];
         } finally {
             driver.synchronizeStream(stream);
             driver.destroyStream(stream);
