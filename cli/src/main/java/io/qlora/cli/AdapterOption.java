@@ -1,9 +1,7 @@
 package io.qlora.cli;
 
 import io.qlora.engine.memory.ModelMemory;
-import io.qlora.engine.memory.PlanningDevice;
 import io.qlora.llama.LlamaModel;
-import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraAdapter;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -27,22 +25,6 @@ final class AdapterOption {
     /** The adapter's directory, or null. */
     Path directory() {
         return directory;
-    }
-
-    /**
-     * Requires the adapter, if one was named, to be whole and for this kind of model: before the model, which may take
-     * minutes, is loaded.
-     *
-     * @throws IOException naming file and tensor
-     */
-    void requireFor(Path model, LoadOptions options) throws IOException {
-        if (directory != null) {
-            try (PlanningDevice device = new PlanningDevice();
-                    LlamaModel planned = LlamaModel.plan(model, options, device);
-                    ModelMemory memory = new ModelMemory(device)) {
-                LoraAdapter.load(directory, planned.linears(), memory);
-            }
-        }
     }
 
     /** Puts the adapter on {@code model}, if one was named. */

@@ -8,6 +8,7 @@ import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LlamaTokenizer;
 import io.qlora.trainer.Evaluation;
 import io.qlora.trainer.Evaluator;
+import io.qlora.trainer.MemoryPlan;
 import io.qlora.trainer.data.DataSet;
 import java.io.IOException;
 import java.util.concurrent.Callable;
@@ -64,22 +65,27 @@ final class EvalCommand implements Callable<Integer> {
         try (LlamaTokenizer tokenizer = LlamaTokenizer.load(model.directory(), config)) {
             set = data.read(tokenizer, config);
         }
-        adapter.requireFor(model.directory(), model.load());
         try (Reporter reporter = Reporter.onStandardError(spec.commandLine());
                 Device opened = device.open()) {
+            MemoryPlan plan = MemoryPlan.ofEvaluation(
+                    model.directory(), model.load(), adapter.directory(), opened, device.threads(), set, batchSize);
             reporter.announce(device, opened);
             reporter.announce(model, config, adapter);
             reporter.announce(set, DataSet.maxLength(data.maxLength(), config), "data    ", "");
-            print(evaluate(opened, set, reporter), set);
+            Fit fit = new Fit(Fit.Use.EVALUATION, plan);
+            fit.announce(reporter);
+            fit.require(plan.wayOut(model.load(), batchSize));
+            print(evaluate(opened, set, plan, reporter), set);
         }
         return 0;
     }
 
-    private Evaluation evaluate(Device opened, DataSet set, Reporter reporter) throws IOException {
+    private Evaluation evaluate(Device opened, DataSet set, MemoryPlan plan, Reporter reporter) throws IOException {
         try (LlamaModel llama = LlamaModel.load(model.directory(), model.load(), opened);
                 ModelMemory memory = new ModelMemory(opened);
                 StepMemory step = new StepMemory(opened)) {
             adapter.attach(llama, memory);
+            step.reserve(plan.step());
             return new Evaluator(llama, step, batchSize).evaluate(set, reporter);
         }
     }

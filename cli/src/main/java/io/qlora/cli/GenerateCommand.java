@@ -1,6 +1,7 @@
 package io.qlora.cli;
 
 import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.memory.StepMemory;
 import io.qlora.engine.tensor.Device;
 import io.qlora.llama.GenerationConfig;
 import io.qlora.llama.GenerationOptions;
@@ -10,6 +11,7 @@ import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LlamaTokenizer;
 import io.qlora.llama.NonFiniteLogitsException;
 import io.qlora.llama.TextStream;
+import io.qlora.trainer.MemoryPlan;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.concurrent.Callable;
@@ -62,16 +64,26 @@ final class GenerateCommand implements Callable<Integer> {
                 Reporter reporter = Reporter.onStandardError(spec.commandLine());
                 Device opened = device.open()) {
             int[] ids = ids(tokenizer, config);
-            adapter.requireFor(model.directory(), model.load());
+            long wanted = (long) ids.length + options.maxNewTokens();
+            int most = (int) Math.min(wanted, config.maxPositionEmbeddings());
+            MemoryPlan plan = MemoryPlan.ofGeneration(
+                    model.directory(), model.load(), adapter.directory(), opened, device.threads(), ids.length, most);
             reporter.announce(device, opened);
             reporter.announce(model, config, adapter);
             for (String setting : GenerationConfig.notApplied(model.directory())) {
                 reporter.line("generation_config.json: %s is not applied: the text may not be transformers'", setting);
             }
+            Fit fit = new Fit(Fit.Use.GENERATION, plan);
+            fit.announce(reporter);
+            fit.require(plan.wayOut(model.load(), 1));
             try (LlamaModel llama = LlamaModel.load(model.directory(), model.load(), opened);
-                    ModelMemory memory = new ModelMemory(opened)) {
+                    ModelMemory memory = new ModelMemory(opened);
+                    StepMemory step = new StepMemory(opened)) {
                 adapter.attach(llama, memory);
-                generate(llama, tokenizer, ids, options.withStopIds(tokenizer.stopIds()));
+                step.reserve(plan.step());
+                try (Generator generator = new Generator(llama, most, step)) {
+                    generate(generator, tokenizer, ids, options.withStopIds(tokenizer.stopIds()));
+                }
             } catch (NonFiniteLogitsException e) {
                 throw new IllegalStateException(model.directory() + ": " + e.getMessage(), e);
             }
@@ -93,21 +105,16 @@ final class GenerateCommand implements Callable<Integer> {
         return ids;
     }
 
-    private void generate(LlamaModel llama, LlamaTokenizer tokenizer, int[] ids, GenerationOptions options) {
+    private void generate(Generator generator, LlamaTokenizer tokenizer, int[] ids, GenerationOptions options) {
         PrintWriter out = spec.commandLine().getOut();
-        long wanted = (long) ids.length + options.maxNewTokens();
-        int limit = (int) Math.min(wanted, llama.config().maxPositionEmbeddings());
         StringBuilder text = new StringBuilder();
         long start = System.nanoTime();
-        int[] generated;
-        try (Generator generator = new Generator(llama, limit)) {
-            TextStream stream = tokenizer.stream(ids);
-            generated = generator.generate(ids, options, id -> {
-                show(stream.add(id), text, out);
-                return json || !out.checkError(); // without a reader there is nothing to go on for
-            });
-            show(stream.rest(), text, out);
-        }
+        TextStream stream = tokenizer.stream(ids);
+        int[] generated = generator.generate(ids, options, id -> {
+            show(stream.add(id), text, out);
+            return json || !out.checkError(); // without a reader there is nothing to go on for
+        });
+        show(stream.rest(), text, out);
         double seconds = (System.nanoTime() - start) * 1e-9;
         if (json) {
             Json.print(new Report(text.toString(), generated, ids.length, seconds, generated.length / seconds), out);

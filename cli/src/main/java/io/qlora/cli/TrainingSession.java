@@ -11,7 +11,6 @@ import io.qlora.trainer.StepReport;
 import io.qlora.trainer.Trainer;
 import io.qlora.trainer.TrainingListener;
 import io.qlora.trainer.TrainingRun;
-import io.qlora.trainer.WayOut;
 import io.qlora.trainer.data.DataSet;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -107,31 +106,12 @@ final class TrainingSession implements TrainingListener {
         if (run.checkpoint() != null) {
             announceResumed();
         }
-        reporter.line(
-                "memory   %s of %s available: weights %s, adapter %s,%n         optimizer %s, activations %s, %s",
-                Reporter.bytes(plan.total()),
-                Reporter.bytes(plan.available()),
-                Reporter.bytes(plan.weights()),
-                Reporter.bytes(plan.adapter()),
-                Reporter.bytes(plan.optimizer()),
-                Reporter.bytes(plan.activations()),
-                plan.onCard() ? "code " + Reporter.bytes(plan.reserve()) : "JVM " + Reporter.bytes(plan.jvm()));
-        if (plan.onCard()) {
-            reporter.line(
-                    "         and %s of the machine's %s available: %sJVM %s",
-                    Reporter.bytes(plan.beside()),
-                    Reporter.bytes(plan.machine()),
-                    plan.offloaded() > 0 ? "activations " + Reporter.bytes(plan.offloaded()) + ", " : "",
-                    Reporter.bytes(plan.jvm()));
-        }
+        Fit fit = new Fit(Fit.Use.TRAINING, plan);
+        fit.announce(reporter);
         if (options.training().learningRate() == 0) {
             reporter.line("         with --learning-rate 0 nothing is learnt: the adapter stays as it begins");
         }
-        if (!plan.fits()) {
-            throw new IllegalStateException("this run needs " + Reporter.bytes(plan.total()) + " of "
-                    + (plan.onCard() ? plan.device() + "'s memory, " : "memory, ")
-                    + Reporter.bytes(plan.available()) + " are available; " + option(plan.wayOut(options), plan));
-        }
+        fit.require(plan.wayOut(options));
     }
 
     private void announceResumed() {
@@ -201,26 +181,6 @@ final class TrainingSession implements TrainingListener {
         String title = "Fine-tuning " + Reporter.name(options.model());
         AtomicFiles.write(picture, RunLosses.read(metrics()).draw(title));
         return picture;
-    }
-
-    /** The option that would help. */
-    private static String option(WayOut way, MemoryPlan plan) {
-        String machine =
-                "it is the machine's own memory that does not suffice, " + Reporter.bytes(plan.machine()) + ": ";
-        return switch (way) {
-            case NO_OFFLOADING -> machine + "leave out --offload-activations";
-            case FEWER_PROGRAMS -> machine + "end other programs";
-            case QUANTIZATION -> "--quantization nf4 keeps the linears in 4 bits";
-            case CHECKPOINTING -> "--gradient-checkpointing keeps a fraction of the activations";
-            case SMALLER_BATCHES ->
-                "a smaller --per-device-train-batch-size, with more --gradient-accumulation-steps, trains the same";
-            case OFFLOADING -> "--offload-activations keeps the blocks' inputs in the machine's memory";
-            case SHORTER_DOCUMENTS -> "a smaller --max-length shortens the longest documents";
-            case SMALLER_ADAPTER -> "a smaller --lora-r, or fewer --target-modules, makes a smaller adapter";
-            case FEWER_THREADS -> "fewer --threads take less of it";
-            case MORE_MEMORY ->
-                "the weights alone take most of it: a machine with more memory, or a smaller model, is needed";
-        };
     }
 
     private Report report(Trainer.Outcome outcome) throws IOException {

@@ -65,15 +65,13 @@ class BadAdapterTest {
 
     @Test
     void anAdapterOfALargerModelIsRefused() throws IOException {
-        Path smaller = TinyModel.copyTo(folder.resolve("model"));
-        TinyModel.edit(smaller.resolve("config.json"), config -> config.put("num_hidden_layers", 2));
+        Path smaller = TinyModel.resized(folder.resolve("model"), 2, 200);
         eval(smaller).assertFailure(WEIGHTS, "layers.2", "another model");
     }
 
     @Test
     void anAdapterOfOtherShapesIsRefused() throws IOException {
-        Path wider = TinyModel.copyTo(folder.resolve("model"));
-        TinyModel.edit(wider.resolve("config.json"), config -> config.put("intermediate_size", 240));
+        Path wider = TinyModel.resized(folder.resolve("model"), 3, 240);
         eval(wider)
                 .assertFailure(
                         WEIGHTS, "gate_proj.lora_B.weight", "expected [240, 2]", "found [200, 2]", "another model");

@@ -176,12 +176,15 @@ class BadOutputTest {
 
     @Test
     void aModelThatCannotFitIsRefusedWithTheOptionThatHelps() throws IOException {
-        Path model = TinyModel.copyTo(folder.resolve("model"));
-        TinyModel.edit(
-                model.resolve("config.json"),
-                config -> config.put("hidden_size", 1 << 20).put("intermediate_size", 1 << 22));
-        Cli.train(model, data, folder.resolve("new"), "--quantization none")
+        Path model = TinyModel.resized(folder.resolve("model"), 3, 1 << 28);
+        Cli.train(model, data, folder.resolve("new"), "--lora-r 1 --quantization none")
                 .assertFailure("this run needs", "GiB", "available", "--quantization nf4");
         assertTrue(Files.notExists(folder.resolve("new")));
+        Cli.train(model, data, folder.resolve("new"), "--lora-r 1 --quantization nf4")
+                .assertFailure("this run needs", "a machine with more memory");
+        Cli.run("eval", "--model", model, "--data", data, "--quantization", "none")
+                .assertFailure("this run needs", "GiB", "available", "--quantization nf4");
+        Cli.run("generate", "--model", model, "--quantization", "none")
+                .assertFailure("this run needs", "GiB", "available", "--quantization nf4");
     }
 }

@@ -1,9 +1,11 @@
 package io.qlora.cli;
 
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -12,7 +14,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
+import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
 import java.util.stream.Stream;
 
@@ -83,6 +87,63 @@ final class TinyModel {
                 throw new UncheckedIOException(e);
             }
         });
+    }
+
+    /**
+     * A copy of another size, in files and configuration; its values mean nothing, and what is larger is a hole in a file.
+     *
+     * @param layers at most as many as there are
+     * @param width intermediate_size
+     */
+    static Path resized(Path directory, int layers, long width) throws IOException {
+        copyTo(directory);
+        edit(
+                directory.resolve("config.json"),
+                config -> config.put("num_hidden_layers", layers).put("intermediate_size", width));
+        Predicate<String> gone =
+                name -> name.matches("model\\.layers\\.\\d+\\..*") && Integer.parseInt(name.split("\\.")[2]) >= layers;
+        edit(
+                directory.resolve("model.safetensors.index.json"),
+                index -> drop((ObjectNode) index.get("weight_map"), gone));
+        try (Stream<Path> files = Files.list(directory)) {
+            for (Path file : files.filter(path -> path.toString().endsWith(".safetensors"))
+                    .toList()) {
+                resize(file, gone, width);
+            }
+        }
+        return directory;
+    }
+
+    private static void drop(ObjectNode object, Predicate<String> gone) {
+        object.properties().removeIf(field -> gone.test(field.getKey()));
+    }
+
+    private static void resize(Path file, Predicate<String> gone, long width) throws IOException {
+        AtomicLong end = new AtomicLong();
+        editHeaderJson(file, header -> {
+            drop(header, gone);
+            header.properties().stream()
+                    .filter(tensor -> !tensor.getKey().equals("__metadata__"))
+                    .forEach(tensor ->
+                            end.set(resize(tensor.getKey(), (ObjectNode) tensor.getValue(), width, end.get())));
+        });
+        try (RandomAccessFile opened = new RandomAccessFile(file.toFile(), "rw")) {
+            opened.setLength(8 + Long.reverseBytes(opened.readLong()) + end.get());
+        }
+    }
+
+    /** Describes a tensor of bfloat16 anew, which begins at {@code start}; returns where it ends. */
+    private static long resize(String name, ObjectNode entry, long width, long start) {
+        ArrayNode shape = (ArrayNode) entry.get("shape");
+        long bytes = 2;
+        for (int i = 0; i < shape.size(); i++) {
+            if (name.contains(".mlp.") && shape.get(i).asInt() == 200) {
+                shape.set(i, width);
+            }
+            bytes *= shape.get(i).asLong();
+        }
+        entry.putArray("data_offsets").add(start).add(start + bytes);
+        return start + bytes;
     }
 
     /** Overwrites the length of the header. */
