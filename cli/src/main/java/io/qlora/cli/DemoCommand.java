@@ -50,10 +50,10 @@ final class DemoCommand implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
 
-    /** What the demo showed. */
+    /** What the demo showed; no accuracy after a training that was interrupted. */
     record Report(
             double accuracyBefore,
-            double accuracyAfter,
+            Double accuracyAfter,
             int heldOut,
             TrainingSession.Report training,
             double seconds) {}
@@ -84,21 +84,28 @@ final class DemoCommand implements Callable<Integer> {
             } finally {
                 files.keepRecord();
             }
-        }
-        if (training.stopped()) {
-            return training.exitCode();
+            if (training.stopped()) {
+                print(before, null, training, start); // before it is closed, after which the process may end
+                return training.exitCode();
+            }
         }
         double after = ask(opened, files, files.adapter(), "After fine-tuning", reporter);
-
-        double seconds = (System.nanoTime() - start) * 1e-9;
         reporter.line(
                 "%nHeld-out questions answered exactly: %.0f %% before, %.0f %% after.", 100 * before, 100 * after);
-        reporter.line("All of it took %s; the adapter is one that peft reads.", Reporter.time(seconds));
+        reporter.line("All of it took %s; the adapter is one that peft reads.", Reporter.time(secondsSince(start)));
+        print(before, after, training, start);
+        return 0;
+    }
+
+    private void print(double before, Double after, TrainingSession.Report training, long start) {
         if (json) {
-            Report report = new Report(before, after, DemoFiles.heldOut().size(), training, seconds);
+            Report report = new Report(before, after, DemoFiles.heldOut().size(), training, secondsSince(start));
             Json.print(report, spec.commandLine().getOut());
         }
-        return 0;
+    }
+
+    private static double secondsSince(long start) {
+        return (System.nanoTime() - start) * 1e-9;
     }
 
     private RunOptions options(DemoFiles files) {

@@ -2,17 +2,13 @@ package io.qlora.cli;
 
 import io.qlora.trainer.TrainingRun;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 
 /**
  * Ctrl-C, and whatever else asks the process to end: has the run that is under way stop after its step, and holds the
- * process until this is closed, so that what was learnt is saved and told. While nothing has been loaded yet there is nothing
- * to wait for.
+ * process until this is closed, however long that takes, so that what was learnt is saved and told. A second Ctrl-C ends it at
+ * once. While nothing has been loaded yet there is nothing to wait for.
  */
 final class Interruption implements AutoCloseable {
-
-    /** Seconds to wait for the step under way and the saving. */
-    private static final long PATIENCE = 600;
 
     /** Milliseconds in which a failure on the way is still told, by those who closed this. */
     private static final long LAST_WORDS = 200;
@@ -38,12 +34,14 @@ final class Interruption implements AutoCloseable {
         if (running == null) {
             return;
         }
-        reporter.line("stopping after this step, and saving what was learnt");
         running.requestStop();
+        boolean second = CLibrary.endAtNextInterrupt();
+        reporter.line(
+                "stopping after this step, in an evaluation at once, and saving what was learnt%s",
+                second ? "%n(Ctrl-C once more ends this without saving)".formatted() : "");
         try {
-            if (done.await(PATIENCE, TimeUnit.SECONDS)) {
-                Thread.sleep(LAST_WORDS);
-            }
+            done.await();
+            Thread.sleep(LAST_WORDS);
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }

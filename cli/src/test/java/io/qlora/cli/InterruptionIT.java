@@ -2,6 +2,7 @@ package io.qlora.cli;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -116,7 +117,70 @@ class InterruptionIT {
         }
     }
 
-    /** The progress bar is there only on a terminal; util-linux' script makes one. */
+    /** Its steps are long, so that the second one comes within the first one's. */
+    @Test
+    void aSecondOneEndsItAtOnceAndLeavesWhatIsThereAsItIs() throws Exception {
+        data = TinyModel.data(data, 8_000);
+        Path output = folder.resolve("out");
+        try (JarProcess process =
+                JarProcess.start(train(output, STEPS, "--gradient-accumulation-steps", 4_000, "--save-steps", 1))) {
+            process.awaitLine("checkpoint in ");
+            Contents before = Contents.of(output);
+            process.signal("INT");
+            process.awaitLine("Ctrl-C once more ends this without saving");
+            process.signal("INT");
+            long start = System.nanoTime();
+            JarProcess.Ended ended = process.await();
+            assertEquals(130, ended.status(), ended.err());
+            assertTrue(System.nanoTime() - start < 2e9, "it did not end at once");
+            assertFalse(ended.out().contains("stopped at"), ended.out());
+            before.assertSame(Contents.of(output));
+        }
+    }
+
+    @Test
+    void aLastEvaluationThatIsInterruptedIsMadeUpForWhenResumed() throws Exception {
+        Path evaluation = TinyModel.data(folder.resolve("eval.jsonl"), 2_000);
+        Path output = folder.resolve("out");
+        JarProcess.Ended interrupted;
+        try (JarProcess process = JarProcess.start(train(output, 2, "--eval-data", evaluation))) {
+            process.awaitLine("step 2/2");
+            process.signal("INT");
+            interrupted = process.await();
+        }
+        assertEquals(130, interrupted.status(), interrupted.err());
+        String said = interrupted.out();
+        assertTrue(said.contains("eval at step 2  not made, interrupted; --resume-from-checkpoint makes up"), said);
+        assertTrue(said.contains("trained 2 of 2 steps in "), said);
+        assertEquals(3, Files.readAllLines(output.resolve("metrics.jsonl")).size());
+
+        try (JarProcess process =
+                JarProcess.start(train(output, 2, "--eval-data", evaluation, "--resume-from-checkpoint", "--json"))) {
+            JarProcess.Ended resumed = process.await();
+            assertEquals(0, resumed.status(), resumed.err());
+            JsonNode report = new ObjectMapper().readTree(resumed.out());
+            assertTrue(report.get("eval_loss").asDouble()
+                    < report.get("eval_loss_before").asDouble());
+        }
+        assertEquals(4, Files.readAllLines(output.resolve("metrics.jsonl")).size());
+    }
+
+    @Test
+    void theDemosReportIsPrintedToo() throws Exception {
+        String commandLine =
+                JarProcess.inShell(JarProcess.command("demo", "--json", "--output", folder.resolve("demo")));
+        try (JarProcess process = JarProcess.start(List.of("sh", "-c", "exec " + commandLine + " 3>&1 >&2 2>&3"))) {
+            process.awaitLine("step 1/");
+            process.signal("INT");
+            JarProcess.Ended ended = process.await();
+            assertEquals(130, ended.status());
+            JsonNode report = new ObjectMapper().readTree(ended.err());
+            assertTrue(report.get("accuracy_after").isNull(), ended.err());
+            assertTrue(report.get("training").get("stopped").asBoolean(), ended.err());
+        }
+    }
+
+    /** The terminal is made by script, of util-linux. */
     @Test
     void onATerminalThereIsAProgressBarAndCtrlCStillSaves() throws Exception {
         assumeTrue(OS.LINUX.isCurrentOs() && isInstalled("script"), "script of util-linux is not installed");
