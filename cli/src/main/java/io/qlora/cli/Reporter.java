@@ -8,6 +8,7 @@ import io.qlora.trainer.FineTuner;
 import io.qlora.trainer.StepReport;
 import io.qlora.trainer.TrainingListener;
 import io.qlora.trainer.data.DataSet;
+import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
@@ -17,8 +18,8 @@ import java.util.function.LongSupplier;
 import picocli.CommandLine;
 
 /**
- * Tells a person how a run goes: on a terminal a progress bar with loss, tokens a second and time left, elsewhere a plain
- * line every so often. With {@code --json} all of it goes to standard error. Safe for use by several threads.
+ * Tells a person how a run goes: lines, and below them on a terminal a progress bar with loss, tokens a second and
+ * time left, elsewhere a plain line every so often. All of it goes to standard output, with {@code --json} to standard error. Safe for use by several threads.
  */
 final class Reporter implements TrainingListener, AutoCloseable {
 
@@ -31,7 +32,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
     private static final long EVALUATION_SILENCE = 10_000_000_000L;
 
     private final PrintWriter out;
-    private final boolean terminal;
+    private final PrintStream terminal; // the one that out goes to; null if that is none
     private final boolean verbose;
     private final int loggingSteps;
     private final LongSupplier clock; // nanoseconds
@@ -48,7 +49,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
     Reporter(CommandLine command, boolean json, int loggingSteps, int evalSteps) {
         this(
                 json ? command.getErr() : command.getOut(),
-                TerminalLine.isPresent(),
+                TerminalLine.standard(json).orElse(null),
                 QloraCommand.verbose(command.getCommandSpec()),
                 loggingSteps,
                 evalSteps,
@@ -58,11 +59,18 @@ final class Reporter implements TrainingListener, AutoCloseable {
     /**
      * A reporter.
      *
+     * @param terminal that {@code out} goes to, for progress bars; null if it does not go to one
      * @param loggingSteps steps from line to line, where there is no terminal
      * @param evalSteps steps from evaluation to evaluation; 0 for one at the end
      * @param clock nanoseconds
      */
-    Reporter(PrintWriter out, boolean terminal, boolean verbose, int loggingSteps, int evalSteps, LongSupplier clock) {
+    Reporter(
+            PrintWriter out,
+            PrintStream terminal,
+            boolean verbose,
+            int loggingSteps,
+            int evalSteps,
+            LongSupplier clock) {
         this.out = out;
         this.terminal = terminal;
         this.verbose = verbose;
@@ -133,7 +141,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
     @Override
     public synchronized void onStep(StepReport report) {
         pace.add(report);
-        if (terminal) {
+        if (terminal != null) {
             draw(report);
             return;
         }
@@ -169,7 +177,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
     private void draw(StepReport report) {
         if (bar == null) {
             bar = new TerminalBar(
-                    System.err,
+                    terminal,
                     "train",
                     report.step() - 1,
                     report.totalSteps(),
@@ -187,7 +195,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
             return;
         }
         evaluation.advance(tokens, now);
-        if (terminal) {
+        if (terminal != null) {
             draw(evaluation);
         } else if (now - evaluationLine >= EVALUATION_SILENCE && !evaluation.isDone()) {
             OptionalDouble left = evaluation.left(tokens);
@@ -205,7 +213,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
         boolean first = evaluation == null;
         evaluation = new EvaluationProgress(allTokens, now);
         evaluationLine = now;
-        if (terminal) {
+        if (terminal != null) {
             close();
             draw(evaluation);
         } else if (first) {
@@ -220,7 +228,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
         }
         if (bar == null) {
             bar = new TerminalBar(
-                    System.err, "eval", progress.tokens(), progress.all(), progress.elapsed(), progress::left);
+                    terminal, "eval", progress.tokens(), progress.all(), progress.elapsed(), progress::left);
         }
         bar.show(progress.tokens(), "of the tokens%s", speed(", ", progress.tokensPerSecond()));
     }

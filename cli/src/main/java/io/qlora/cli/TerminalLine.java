@@ -5,6 +5,7 @@ import java.io.PrintStream;
 import java.lang.ProcessBuilder.Redirect;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Optional;
 import me.tongfei.progressbar.ProgressBarConsumer;
 
 /**
@@ -24,8 +25,18 @@ final class TerminalLine implements ProgressBarConsumer {
         this.width = columns() - 1; // at the last column the cursor may jump
     }
 
-    /** Whether a person sees what is written. */
-    static boolean isPresent() {
+    /**
+     * Standard output or error, if a person sees what is written to it.
+     *
+     * @param error whether standard error is meant
+     */
+    static Optional<PrintStream> standard(boolean error) {
+        boolean seen = CLibrary.isTerminal(error ? 2 : 1).orElseGet(TerminalLine::isConsole);
+        return seen ? Optional.of(error ? System.err : System.out) : Optional.empty();
+    }
+
+    /** What Java itself knows: whether both standard input and standard output are a terminal's. */
+    private static boolean isConsole() {
         return System.console() != null && System.console().isTerminal();
     }
 

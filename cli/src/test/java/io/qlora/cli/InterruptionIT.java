@@ -202,6 +202,37 @@ class InterruptionIT {
         assertTrue(Files.exists(output.resolve("adapter_model.safetensors")));
     }
 
+    /** What decides is the stream that it is drawn on. */
+    @Test
+    void theProgressBarIsOnTheTerminalWhateverElseIsRedirected() throws Exception {
+        assumeTrue(OS.LINUX.isCurrentOs() && isInstalled("script"), "script of util-linux is not installed");
+        Path err = folder.resolve("err");
+        String shown = onTerminal(train(folder.resolve("a"), STEPS), " 2>" + err + " </dev/null");
+        assertTrue(shown.contains("\rtrain ") || shown.contains("\ntrain "), shown);
+        assertFalse(Files.readString(err).contains("\r"), Files.readString(err));
+
+        Path out = folder.resolve("out");
+        shown = onTerminal(train(folder.resolve("b"), STEPS), " >" + out);
+        assertFalse(shown.contains("train "), shown);
+        assertFalse(Files.readString(out).contains("\r"), Files.readString(out));
+        assertTrue(Files.readString(out).contains("step 1/" + STEPS), Files.readString(out));
+
+        shown = onTerminal(train(folder.resolve("c"), STEPS, "--json"), " >" + out);
+        assertTrue(shown.contains("\rtrain ") || shown.contains("\ntrain "), shown);
+        assertEquals(
+                STEPS, new ObjectMapper().readTree(out.toFile()).get("steps").asInt());
+    }
+
+    /** What a terminal shows of a command. */
+    private static String onTerminal(List<String> command, String redirections) throws Exception {
+        String line = String.join(" ", command) + redirections;
+        try (JarProcess process = JarProcess.start(List.of("script", "-qec", line, "/dev/null"))) {
+            JarProcess.Ended ended = process.await();
+            assertEquals(0, ended.status(), ended.out());
+            return ended.out();
+        }
+    }
+
     private static boolean isInstalled(String program) {
         return Arrays.stream(System.getenv("PATH").split(File.pathSeparator))
                 .anyMatch(directory -> Files.isExecutable(Path.of(directory, program)));

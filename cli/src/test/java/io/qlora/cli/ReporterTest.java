@@ -17,7 +17,7 @@ class ReporterTest {
     private long now = 1; // nanoseconds
 
     private Reporter reporter(int loggingSteps, int evalSteps) {
-        return new Reporter(new PrintWriter(out), false, false, loggingSteps, evalSteps, () -> now);
+        return new Reporter(new PrintWriter(out), null, false, loggingSteps, evalSteps, () -> now);
     }
 
     private void step(Reporter reporter, long step, int total, double seconds) {
