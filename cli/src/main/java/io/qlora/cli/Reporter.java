@@ -42,9 +42,9 @@ final class Reporter implements TrainingListener, AutoCloseable {
     private EvaluationProgress evaluation; // the last one; or null
     private double lossSince; // the last line
     private int stepsSince;
-    private boolean steps; // whether there was a line of one
-    private long stepLine; // when the last line of a step was; of an evaluation:
-    private long evaluationLine;
+    private boolean told; // whether there was a line of a step
+    private long stepLine; // when the last one was
+    private long evaluationLine; // and one of an evaluation
 
     Reporter(CommandLine command, boolean json, int loggingSteps, int evalSteps) {
         this(
@@ -147,8 +147,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
         }
         lossSince += report.loss();
         stepsSince++;
-        boolean first = !steps;
-        if (first
+        if (!told
                 || report.step() % loggingSteps == 0
                 || report.step() == report.totalSteps()
                 || clock.getAsLong() - stepLine >= STEP_SILENCE) {
@@ -167,8 +166,8 @@ final class Reporter implements TrainingListener, AutoCloseable {
                 report.learningRate(),
                 left.isPresent()
                         ? speed("  ", pace.tokensPerSecond()) + "  " + time(left.getAsDouble()) + " left"
-                        : "  " + time(report.seconds()) + " for the first step");
-        steps = true;
+                        : "  " + time(report.seconds()) + " for this step");
+        told = true;
         stepLine = clock.getAsLong();
         lossSince = 0;
         stepsSince = 0;
@@ -230,7 +229,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
             bar = new TerminalBar(
                     terminal, "eval", progress.tokens(), progress.all(), progress.elapsed(), progress::left);
         }
-        bar.show(progress.tokens(), "of the tokens%s", speed(", ", progress.tokensPerSecond()));
+        bar.show(progress.tokens(), "%s", speed("", progress.tokensPerSecond()));
     }
 
     private static String speed(String before, OptionalDouble tokensPerSecond) {
@@ -244,8 +243,9 @@ final class Reporter implements TrainingListener, AutoCloseable {
     }
 
     @Override
-    public void onEvaluation(long step, Evaluation made) {
-        pace.add(made);
+    public synchronized void onEvaluation(long step, Evaluation made) {
+        boolean followed = evaluation != null && evaluation.isDone();
+        pace.addEvaluation(followed ? evaluation.left(0).orElse(made.seconds()) : made.seconds());
         line("eval at step %d  %s", step, describe(made));
     }
 

@@ -1,6 +1,5 @@
 package io.qlora.cli;
 
-import io.qlora.trainer.Evaluation;
 import io.qlora.trainer.StepReport;
 import java.util.OptionalDouble;
 
@@ -9,7 +8,7 @@ final class RunPace {
 
     private final int evalSteps;
     private final Pace steps = new Pace();
-    private volatile double evaluation; // seconds of the last one
+    private volatile double evaluation; // seconds of one
 
     /**
      * Nothing is done.
@@ -24,8 +23,9 @@ final class RunPace {
         steps.add(step.tokens(), step.seconds());
     }
 
-    void add(Evaluation made) {
-        evaluation = made.seconds();
+    /** An evaluation was made, and one at its last pace takes {@code seconds}. */
+    void addEvaluation(double seconds) {
+        evaluation = seconds;
     }
 
     OptionalDouble tokensPerSecond() {

@@ -69,7 +69,7 @@ class ReporterTest {
         step(reporter, 3, 50, 0.5);
         step(reporter, 4, 50, 0.5);
         List<String> said = lines("step ");
-        assertEquals("step 1/50  epoch 1.00  loss 2.0000  lr 1.00e-03  0:10 for the first step", said.getFirst());
+        assertEquals("step 1/50  epoch 1.00  loss 2.0000  lr 1.00e-03  0:10 for this step", said.getFirst());
         assertEquals("step 4/50  epoch 1.00  loss 2.0000  lr 1.00e-03  200 tokens/s  0:23 left", said.getLast());
     }
 
@@ -86,6 +86,20 @@ class ReporterTest {
         assertEquals("4:30 left", said.get(9).replaceAll(".*  ", "")); // the one after 10 is still to come
         assertEquals("3:29 left", said.get(10).replaceAll(".*  ", ""));
         assertEquals("2:10 left", said.getLast().replaceAll(".*  ", ""));
+    }
+
+    @Test
+    void anEvaluationInWhichCodeIsCompiledIsNotExpectedAgain() {
+        Reporter reporter = reporter(1, 0);
+        batch(reporter, 0, 0);
+        batch(reporter, 250, 30);
+        batch(reporter, 500, 2);
+        batch(reporter, 750, 1);
+        batch(reporter, 1000, 1);
+        reporter.onEvaluation(0, new Evaluation(2, 10, 1000, 34));
+        step(reporter, 1, 12, 10);
+        step(reporter, 2, 12, 1);
+        assertEquals("0:14 left", lines("step ").getLast().replaceAll(".*  ", ""));
     }
 
     @Test
