@@ -38,16 +38,23 @@ final class GpuBench {
 
     /** Whether everything on the card was right. */
     static boolean run(Asked asked, Path json, PrintWriter out) throws IOException {
+        if (asked.device.equals("cpu")) {
+            throw noCard(asked.device);
+        }
         boolean told = asked.patience != null;
         Duration patience = told ? asked.patience : PATIENCE;
         String opening = "opening the card, where Hopper's own instructions are tried";
         try (BenchWatch watch = new BenchWatch(patience, opening, out);
                 Device device = UsageException.of(() -> Accelerators.open(asked.device, asked.binding))) {
             if (!(device instanceof CudaDevice card)) {
-                throw new UsageException("bench gpu measures cards, --device " + asked.device + " is none");
+                throw noCard(asked.device);
             }
             Selection what = new Selection(asked.only, asked.parts, asked.after, asked.alone);
             return new GpuBenchRun(json, out, watch, told).on(card, new CardBench.Options(what, asked.small));
         }
+    }
+
+    private static UsageException noCard(String name) {
+        return new UsageException("bench gpu measures cards, --device " + name + " is none");
     }
 }

@@ -6,13 +6,15 @@ import java.util.regex.Pattern;
 /** The options that set what the library names in its messages: {@code batchSize} means nothing at a terminal. */
 final class OptionNames {
 
-    /** By their names in TrainingConfig, RunOptions, LoraConfig and LoadOptions; with the name of these where it is a word. */
+    /** By their names in TrainingConfig, RunOptions, LoraConfig, LoadOptions and Accelerators; with the name of these where it is a word. */
     static final Map<String, String> OPTIONS = Map.ofEntries(
             Map.entry("LoadOptions.quantization", "--quantization"),
             Map.entry("LoraConfig.r", "--lora-r"),
             Map.entry("TrainingConfig.seed", "--seed"),
             Map.entry("batchSize", "--per-device-train-batch-size"),
+            Map.entry("binding", "--cuda-binding"),
             Map.entry("completionOnly", "--completion-only-loss"),
+            Map.entry("device", "--device"),
             Map.entry("doubleQuant", "--double-quant"),
             Map.entry("evalData", "--eval-data"),
             Map.entry("evalSplit", "--eval-split"),
@@ -37,8 +39,8 @@ final class OptionNames {
             Map.entry("weightDecay", "--weight-decay"));
 
     /** A name that stands alone, not in a path; of those that are words, too, at the beginning. */
-    private static final Pattern NAME = Pattern.compile(
-            "^output(?= )|(?<![\\w./\\\\-])([a-z]+[A-Z][A-Za-z]+|[A-Z][A-Za-z]+\\.[a-z]+|scheduler)(?![\\w./\\\\-])");
+    private static final Pattern NAME = Pattern.compile("^(?:binding|device|output)(?= )"
+            + "|(?<![\\w./\\\\-])([a-z]+[A-Z][A-Za-z]+|[A-Z][A-Za-z]+\\.[a-z]+|scheduler)(?![\\w./\\\\-])");
 
     private OptionNames() {}
 

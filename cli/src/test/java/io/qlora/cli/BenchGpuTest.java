@@ -144,6 +144,7 @@ class BenchGpuTest {
     void aProcessorIsNoCard() {
         Cli.Result result = Cli.run("bench", "gpu", "--device", "cpu", "--json", json);
         assertEquals(2, result.status());
+        assertTrue(result.sentence().contains("bench gpu measures cards, --device cpu is none"), result.err());
         assertFalse(Files.exists(json));
     }
 

@@ -40,6 +40,7 @@ class OptionNamesTest {
         for (Class<?> settings : List.of(TrainingConfig.class, RunOptions.class, LoraConfig.class, LoadOptions.class)) {
             names(settings).forEach(name -> names.addAll(List.of(name, settings.getSimpleName() + "." + name)));
         }
+        names.addAll(Set.of("device", "binding")); // of Accelerators.open
         CommandLine train = QloraCommand.commandLine().getSubcommands().get("train");
         OptionNames.OPTIONS.forEach((name, option) -> {
             assertTrue(names.contains(name), name);
@@ -56,6 +57,9 @@ class OptionNamesTest {
                 "0 where scheduler is constant, which | 0 where --lr-scheduler-type is constant, which",
                 "with LoraConfig.r 2, RunConfig.r 2, r 2 | with --lora-r 2, RunConfig.r 2, r 2",
                 "output out: the directory is not empty | --output out: the directory is not empty",
+                "device tpu: this build has no such | --device tpu: this build has no such",
+                "binding should be one of a, b | --cuda-binding should be one of a, b",
+                "the device is binding | the device is binding",
                 "the output is there | the output is there",
                 "a/maxLength: no, maxLength.jsonl: no, aMaxLength | a/maxLength: no, maxLength.jsonl: no, aMaxLength",
             })

@@ -24,17 +24,22 @@ public final class Accelerators {
     /**
      * Opens a device for the calling thread, which alone may use it.
      *
-     * @param name {@code cuda} for the first of its kind, {@code cuda:1} for the second
+     * @param device {@code cuda} for the first of its kind, {@code cuda:1} for the second
      * @param binding one of {@link Accelerator#bindings}, or null for the first
-     * @throws IllegalArgumentException if there is no such kind of device, or binding
+     * @throws IllegalArgumentException if there is no such kind of device, or binding; for {@code cpu}, which is made as a
+     *     {@link io.qlora.engine.cpu.CpuDevice}
      * @throws IllegalStateException in one sentence, if the device cannot be used
      */
-    public static Device open(String name, String binding) {
-        Matcher parts = NAME.matcher(name);
+    public static Device open(String device, String binding) {
+        Matcher parts = NAME.matcher(device);
         if (!parts.matches()) {
             throw new IllegalArgumentException(
-                    "--device should be cpu, cuda or, for another card than the first, cuda:1 and so on, found "
-                            + name);
+                    "device should be cpu, cuda or, for another card than the first, cuda:1 and so on, found "
+                            + device);
+        }
+        if (parts.group(1).equals("cpu")) {
+            throw new IllegalArgumentException(
+                    "device should be an accelerator, found " + device + ", which is made by new CpuDevice(threads)");
         }
         List<Accelerator> all = all();
         String kinds = all.stream().map(kind -> ", " + kind.name()).collect(Collectors.joining());
@@ -42,10 +47,10 @@ public final class Accelerators {
                 .filter(each -> each.name().equals(parts.group(1)))
                 .findFirst()
                 .orElseThrow(() -> new IllegalArgumentException(
-                        "--device " + name + ": this build has no such device, only cpu" + kinds));
+                        "device " + device + ": this build has no such device, only cpu" + kinds));
         if (binding != null && !kind.bindings().contains(binding)) {
-            throw new IllegalArgumentException("--" + kind.name() + "-binding should be one of "
-                    + String.join(", ", kind.bindings()) + ", found " + binding);
+            throw new IllegalArgumentException(
+                    "binding should be one of " + String.join(", ", kind.bindings()) + ", found " + binding);
         }
         int ordinal = parts.group(2) == null ? 0 : Integer.parseInt(parts.group(2));
         return kind.open(ordinal, binding == null ? kind.bindings().getFirst() : binding);
