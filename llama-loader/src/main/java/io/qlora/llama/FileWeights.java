@@ -90,7 +90,8 @@ final class FileWeights implements WeightSource {
             case DENSE -> stored.dense(spec);
             case FOUR_BIT -> fourBit.read(spec);
             case TO_BE_QUANTISED ->
-                stored.during(spec, values -> Nf4.quantize(values, options.doubleQuant(), memory, device));
+                stored.during(
+                        spec, values -> Nf4.quantize(values, options.doubleQuant(), memory, stored.passing(), device));
         };
     }
 

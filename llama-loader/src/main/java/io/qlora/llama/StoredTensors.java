@@ -81,9 +81,11 @@ final class StoredTensors implements AutoCloseable {
         }
     }
 
-    private BumpPool passing() {
+    /** What is needed only until a tensor has become a weight is taken from. */
+    BumpPool passing() {
         if (passing == null) {
-            passing = new BumpPool(device, PASSING);
+            // In the machine's memory nothing passes but the scales of a weight that is quantised.
+            passing = new BumpPool(device, device.onHost() ? device.chunkBytes() : PASSING);
         }
         return passing;
     }

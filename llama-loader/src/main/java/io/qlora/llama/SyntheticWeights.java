@@ -53,7 +53,7 @@ final class SyntheticWeights implements WeightSource {
         }
         BumpPool.Mark mark = passing.mark();
         Tensor values = fill(passing.empty(dtype, spec.shape()));
-        Weight weight = Nf4.quantize(values, options.doubleQuant(), memory, memory.device());
+        Weight weight = Nf4.quantize(values, options.doubleQuant(), memory, passing, memory.device());
         passing.release(mark);
         return weight;
     }

@@ -1,9 +1,9 @@
 package io.qlora.nf4;
 
+import io.qlora.engine.memory.BumpPool;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.Device;
-import io.qlora.engine.tensor.DeviceArena;
 import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.engine.tensor.Shape;
 import io.qlora.engine.tensor.Shapes;
@@ -93,22 +93,42 @@ public final class Nf4 {
     }
 
     /**
-     * Quantises a weight, a chunk at a time: a 16-bit weight is never whole in float32.
+     * Quantises a weight, a chunk at a time: a 16-bit weight is never whole in float32. For one weight: where there are many,
+     * they share what is needed meanwhile.
      *
      * @param source {@code [out, in]}, F32, F16 or BF16 on {@code device}; on the CPU any memory, a mapped file's too
      * @param doubleQuantize whether the scales are quantised, too: 4.127 bits a weight instead of 4.5
      * @param memory what the result is taken from, on {@code device}
      * @param device what does it
      * @throws IllegalArgumentException if {@code source} is not floating-point
+     * @see #quantize(Tensor, boolean, ModelMemory, BumpPool, Device)
      */
     public static Nf4Weight quantize(Tensor source, boolean doubleQuantize, ModelMemory memory, Device device) {
         if (!doubleQuantize) {
-            Tensor codes = codes(source, memory);
-            Tensor absmax = memory.empty(DType.F32, blocks(source));
-            device.kernel(Codec.class).quantize(source, codes, absmax);
-            return new Nf4Weight(source.rows(), source.cols(), codes, new Nf4Weight.Plain(absmax));
+            return quantizeOnce(source, memory, device);
         }
-        return quantizeTwice(source, Float.NaN, memory, device);
+        try (BumpPool passing = new BumpPool(device, 0)) {
+            return quantizeTwice(source, Float.NaN, memory, passing, device);
+        }
+    }
+
+    /**
+     * The same for one of many weights.
+     *
+     * @param passing what is needed only meanwhile is taken from, on {@code device}
+     */
+    public static Nf4Weight quantize(
+            Tensor source, boolean doubleQuantize, ModelMemory memory, BumpPool passing, Device device) {
+        return doubleQuantize
+                ? quantizeTwice(source, Float.NaN, memory, passing, device)
+                : quantizeOnce(source, memory, device);
+    }
+
+    private static Nf4Weight quantizeOnce(Tensor source, ModelMemory memory, Device device) {
+        Tensor codes = codes(source, memory);
+        Tensor absmax = memory.empty(DType.F32, blocks(source));
+        device.kernel(Codec.class).quantize(source, codes, absmax);
+        return new Nf4Weight(source.rows(), source.cols(), codes, new Nf4Weight.Plain(absmax));
     }
 
     /**
@@ -116,7 +136,7 @@ public final class Nf4 {
      *
      * @param offset NaN for the mean of the scales
      */
-    static Nf4Weight quantizeTwice(Tensor source, float offset, ModelMemory memory, Device device) {
+    static Nf4Weight quantizeTwice(Tensor source, float offset, ModelMemory memory, BumpPool passing, Device device) {
         Codec codec = device.kernel(Codec.class);
         Tensor codes = codes(source, memory);
         long blocks = blocks(source);
@@ -125,11 +145,14 @@ public final class Nf4 {
         Tensor absmax2 = memory.empty(DType.F32, groups);
         Tensor map = memory.empty(DType.F32, DynamicMap.SIZE).set(dynamicMap());
         float used;
-        try (DeviceArena arena = device.newArena()) {
-            Tensor absmax = new Tensor(DType.F32, Shape.of(blocks), arena.allocate(4 * blocks), device);
+        BumpPool.Mark mark = passing.mark();
+        try {
+            Tensor absmax = passing.empty(DType.F32, Shape.of(blocks));
             codec.quantize(source, codes, absmax);
             used = Float.isNaN(offset) ? mean(absmax.toFloats()) : offset;
             codec.quantizeAbsmax(absmax, used, absmaxCodes, absmax2);
+        } finally {
+            passing.release(mark);
         }
         Nf4Weight.Nested absmax = new Nf4Weight.Nested(absmaxCodes, absmax2, map, used);
         return new Nf4Weight(source.rows(), source.cols(), codes, absmax);

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.qlora.engine.cpu.CpuDevice;
+import io.qlora.engine.memory.BumpPool;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.ops.testing.Closeness;
 import io.qlora.engine.scalar.Floats;
@@ -86,6 +87,26 @@ class Nf4CodecTest {
                     0,
                     Nf4.dequantize(Nf4.quantize(source, true, memory, cpu), memory)
                             .size());
+        }
+    }
+
+    @Test
+    void weightsShareWhatIsNeededMeanwhile() {
+        float[] values = heavyTailed(301 * 203, new SplittableRandom(4));
+        try (ModelMemory memory = new ModelMemory(VECTOR);
+                BumpPool passing = new BumpPool(VECTOR, 1 << 16)) {
+            Tensor source = memory.empty(DType.F32, 301, 203).set(values);
+            for (int i = 0; i < 3; i++) {
+                Nf4Weight weight = Nf4.quantize(source, true, memory, passing, VECTOR);
+                assertEquals(0, passing.used());
+                Closeness.assertSameBits(
+                        Nf4.dequantize(Nf4.quantize(source, true, memory, VECTOR), memory)
+                                .toFloats(),
+                        Nf4.dequantize(weight, memory).toFloats(),
+                        "decoded");
+            }
+            assertEquals(955 * 4, passing.peak()); // a scale for each 64 of 61103
+            assertEquals(1 << 16, passing.capacity());
         }
     }
 

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 
 import io.qlora.engine.cpu.CpuDevice;
+import io.qlora.engine.memory.BumpPool;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.ops.testing.Closeness;
 import io.qlora.engine.safetensors.MappedTensor;
@@ -88,8 +89,9 @@ class Nf4GoldenTest {
     @TestFactory
     Stream<DynamicNode> doubleQuantisationWithTheReferencesOffsetIsBitEqual() throws Exception {
         return forEveryWeight(golden -> {
-            try (ModelMemory memory = new ModelMemory(CPU)) {
-                Nf4Weight weight = Nf4.quantizeTwice(golden.source(memory), golden.offset(), memory, CPU);
+            try (ModelMemory memory = new ModelMemory(CPU);
+                    BumpPool passing = new BumpPool(CPU, 1 << 16)) {
+                Nf4Weight weight = Nf4.quantizeTwice(golden.source(memory), golden.offset(), memory, passing, CPU);
                 Nf4Weight.Nested nested = (Nf4Weight.Nested) weight.absmax();
                 golden.assertBytes(".dq.codes", weight.codes());
                 golden.assertBytes(".dq.absmax_codes", nested.codes());
