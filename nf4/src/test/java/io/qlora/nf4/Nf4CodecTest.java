@@ -9,6 +9,8 @@ import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.BumpPool;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.ops.testing.Closeness;
+import io.qlora.engine.ops.testing.OpCase;
+import io.qlora.engine.ops.testing.OpTest;
 import io.qlora.engine.scalar.Floats;
 import io.qlora.engine.tensor.DType;
 import io.qlora.engine.tensor.HostBuffer;
@@ -17,6 +19,7 @@ import io.qlora.engine.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import java.util.List;
 import java.util.SplittableRandom;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
@@ -24,10 +27,24 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-class Nf4CodecTest {
+class Nf4CodecTest extends OpTest {
 
     private static final CpuDevice VECTOR = new CpuDevice(2, true);
     private static final CpuDevice SCALAR = new CpuDevice(2, false);
+
+    @Override
+    public List<OpCase> cases() {
+        return List.of(thereAndBack("once", false), thereAndBack("twice", true));
+    }
+
+    private static OpCase thereAndBack(String how, boolean twice) {
+        return OpCase.of("Nf4 of 7 rows of 83, quantised " + how + " and back", Nf4.Codec.class)
+                .frozen("w", DType.F32, 7, 83)
+                .gives((tape, in) -> {
+                    Nf4Weight weight = Nf4.quantize(in.get("w"), twice, in.memory(), tape.device());
+                    return Nf4.dequantize(weight, in.memory());
+                });
+    }
 
     static Stream<CpuDevice> devices() {
         return Stream.of(VECTOR, SCALAR);

@@ -9,9 +9,7 @@ public final class Closeness {
 
     /** Fails unless every element is within {@code share} of the largest expected magnitude, naming the worst one. */
     public static void assertClose(float[] expected, float[] actual, double share, String what) {
-        if (expected.length != actual.length) {
-            fail(what + ": expected " + expected.length + " elements, found " + actual.length);
-        }
+        assertSameLength(expected, actual, what);
         double largest = largest(expected);
         int worst = -1;
         double error = share * largest;
@@ -31,11 +29,18 @@ public final class Closeness {
 
     /** Fails unless every element has the same bits. */
     public static void assertSameBits(float[] expected, float[] actual, String what) {
+        assertSameLength(expected, actual, what);
         for (int i = 0; i < expected.length; i++) {
             if (Float.floatToRawIntBits(expected[i]) != Float.floatToRawIntBits(actual[i])) {
                 fail("%s: element %d: expected %.9g, found %.9g: other bits"
                         .formatted(what, i, expected[i], actual[i]));
             }
+        }
+    }
+
+    private static void assertSameLength(float[] expected, float[] actual, String what) {
+        if (expected.length != actual.length) {
+            fail(what + ": expected " + expected.length + " elements, found " + actual.length);
         }
     }
 
