@@ -34,6 +34,7 @@ public final class Tape implements AutoCloseable {
     private final Set<Tensor> tracked = Collections.newSetFromMap(new IdentityHashMap<>());
     private BumpPool.Mark nodeStart;
     private BumpPool.Mark hostStart; // null as long as nothing of this tape is there
+    private boolean walked; // whether what was recorded has been walked back
     private boolean last; // whether the ops that run are those of last()
 
     private Tape(StepMemory memory, Parameters leaves, boolean recording, boolean again) {
@@ -189,6 +190,7 @@ public final class Tape implements AutoCloseable {
      * that was recorded is dropped on the way.
      *
      * @throws IllegalArgumentException if nothing the loss depends on is trainable
+     * @throws IllegalStateException if the tape has been walked back already
      */
     public void backward(Tensor loss) {
         Tensor one = memory.activations().empty(DType.F32, loss.shape());
@@ -217,9 +219,14 @@ public final class Tape implements AutoCloseable {
     }
 
     private void walk(Tensor y, Tensor dy, Gradients gradients) {
+        if (!tracks(y) && walked) {
+            throw new IllegalStateException("the tape has been walked back already, and " + y
+                    + " has no gradient on it any more: record the ops again, on a new tape");
+        }
         if (!tracks(y)) {
             throw new IllegalArgumentException("nothing that " + y + " depends on is trainable: it has no gradient");
         }
+        walked = true;
         gradients.pass(y, dy);
         while (!nodes.isEmpty()) {
             Node node = nodes.removeLast();
