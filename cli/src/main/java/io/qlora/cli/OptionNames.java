@@ -6,7 +6,7 @@ import java.util.regex.Pattern;
 /** The options that set what the library names in its messages: {@code batchSize} means nothing at a terminal. */
 final class OptionNames {
 
-    /** By their names in TrainingConfig, RunOptions, LoraConfig, LoadOptions and Accelerators; with the name of these where it is a word. */
+    /** By their names in TrainingConfig, RunOptions, LoraConfig, LoadOptions and Accelerators; of words, with the name of these. */
     static final Map<String, String> OPTIONS = Map.ofEntries(
             Map.entry("LoadOptions.quantization", "--quantization"),
             Map.entry("LoraConfig.r", "--lora-r"),
