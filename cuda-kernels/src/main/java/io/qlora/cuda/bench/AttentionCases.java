@@ -17,20 +17,12 @@ final class AttentionCases {
     static final String BACKWARD = "Attention.backward";
 
     static final List<KernelCase> ALL = List.of(
-            KernelCase.of(FORWARD, Attention.Kernel.class, PRODUCTS, (in, s) -> {
-                Call call = new Call(in, s);
-                return Work.of(call::forward, 2 * call.flops());
-            }),
-            KernelCase.of(BACKWARD, Attention.Kernel.class, PRODUCTS, (in, s) -> {
-                Call call = new Call(in, s);
-                call.forward();
-                Tensor dy = in.activation("dy", s.tokens(), s.width());
-                Grad dq = in.gradient("dq", s.tokens(), s.width());
-                Grad dk = in.gradient("dk", s.tokens(), s.kvWidth());
-                Grad dv = in.gradient("dv", s.tokens(), s.kvWidth());
-                Tensor delta = in.memory().empty(DType.F32, s.heads(), s.tokens());
-                return Work.of(() -> call.backward(dy, delta, dq, dk, dv), 5 * call.flops());
-            }),
+            KernelCase.of(FORWARD, Attention.Kernel.class, PRODUCTS, AttentionCases::forward),
+            KernelCase.of(BACKWARD, Attention.Kernel.class, PRODUCTS, AttentionCases::backward),
+            forward(64),
+            backward(64),
+            forward(256),
+            backward(256),
             KernelCase.of("CachedAttention.forward", CachedAttention.Kernel.class, PRODUCTS, (in, s) -> {
                 Tensor q = in.activation("q", 1, s.width());
                 Tensor k = in.activation("k", s.tokens(), s.kvWidth());
@@ -41,6 +33,34 @@ final class AttentionCases {
             }));
 
     private AttentionCases() {}
+
+    private static KernelCase forward(int headSize) {
+        String name = FORWARD + " of heads of " + headSize;
+        return KernelCase.checked(
+                name, Attention.Kernel.class, PRODUCTS, (in, s) -> forward(in, s.withHeadSize(headSize)));
+    }
+
+    private static KernelCase backward(int headSize) {
+        String name = BACKWARD + " of heads of " + headSize;
+        return KernelCase.checked(
+                name, Attention.Kernel.class, PRODUCTS, (in, s) -> backward(in, s.withHeadSize(headSize)));
+    }
+
+    private static Work forward(Operands in, Size s) {
+        Call call = new Call(in, s);
+        return Work.of(call::forward, 2 * call.flops());
+    }
+
+    private static Work backward(Operands in, Size s) {
+        Call call = new Call(in, s);
+        call.forward();
+        Tensor dy = in.activation("dy", s.tokens(), s.width());
+        Grad dq = in.gradient("dq", s.tokens(), s.width());
+        Grad dk = in.gradient("dk", s.tokens(), s.kvWidth());
+        Grad dv = in.gradient("dv", s.tokens(), s.kvWidth());
+        Tensor delta = in.memory().empty(DType.F32, s.heads(), s.tokens());
+        return Work.of(() -> call.backward(dy, delta, dq, dk, dv), 5 * call.flops());
+    }
 
     private static final class Call {
 

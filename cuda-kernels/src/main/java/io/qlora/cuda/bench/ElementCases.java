@@ -160,6 +160,11 @@ final class ElementCases {
                 Tensor x = in.output(DType.F32, s.feedForward(), s.width());
                 Uniform.Kernel kernel = in.kernel(Uniform.Kernel.class);
                 return Work.of(() -> kernel.fill(x, 0.02f, Philox.Key.of(1), 2));
+            }),
+            KernelCase.checked("Uniform.fill in bfloat16", Uniform.Kernel.class, EXACT, (in, s) -> {
+                Tensor x = in.output(DType.BF16, s.feedForward(), s.width());
+                Uniform.Kernel kernel = in.kernel(Uniform.Kernel.class);
+                return Work.of(() -> kernel.fill(x, 0.02f, Philox.Key.of(1), 2));
             }));
 
     private ElementCases() {}

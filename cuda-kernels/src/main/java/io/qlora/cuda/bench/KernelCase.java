@@ -75,8 +75,16 @@ record KernelCase(String name, Class<?> contract, Precision precision, boolean m
 
     /** Every kernel of every contract. */
     static List<KernelCase> all() {
-        return Stream.of(ProductCases.ALL, Nf4Cases.ALL, AttentionCases.ALL, ElementCases.ALL, OptimizerCases.ALL)
+        return Stream.of(
+                        ProductCases.ALL,
+                        ProductCases.ROWS,
+                        ProductCases.UNUSUAL,
+                        Nf4Cases.ALL,
+                        AttentionCases.ALL,
+                        ElementCases.ALL,
+                        OptimizerCases.ALL)
                 .flatMap(List::stream)
+                .distinct()
                 .toList();
     }
 }

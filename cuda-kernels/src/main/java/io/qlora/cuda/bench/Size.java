@@ -40,4 +40,9 @@ record Size(int tokens, int heads, int kvHeads, int headSize, int feedForward, i
     Size withTokens(int count) {
         return new Size(count, heads, kvHeads, headSize, feedForward, vocabulary, rank, slots);
     }
+
+    /** The same with heads of another size. */
+    Size withHeadSize(int size) {
+        return new Size(tokens, heads, kvHeads, size, feedForward, vocabulary, rank, slots);
+    }
 }

@@ -51,12 +51,16 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
     private record Variants(List<Variant> forward, List<Variant> backwardQ, List<Variant> backwardKv) {}
 
     private final CudaDevice device;
-    private Variants variants; // null: not asked for yet
+    private final Variants groups;
+    private final Variants without;
+    private Boolean attend; // by groups; null: not asked for yet
     private final CudaFunction deltas;
     private final CudaFunction one;
 
     CudaAttention(CudaDevice device) {
         this.device = device;
+        this.groups = variants(true);
+        this.without = variants(false);
         this.deltas = device.function("attention_backward", "attention_deltas");
         this.one = device.function("attention", "attention_of_one");
     }
@@ -64,14 +68,14 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
     /** With wgmma or without, whatever the card has. */
     CudaAttention(CudaDevice device, boolean groups) {
         this(device);
-        this.variants = variants(groups);
+        this.attend = groups;
     }
 
     private Variants variants() {
-        if (variants == null) {
-            variants = variants(device.warpgroups() && Warpgroups.of(device).attend());
+        if (attend == null) {
+            attend = device.warpgroups() && Warpgroups.of(device).attend();
         }
-        return variants;
+        return attend && !Warpgroups.of(device).suspended() ? groups : without;
     }
 
     private Variants variants(boolean groups) {

@@ -46,6 +46,7 @@ public final class Warpgroups implements AutoCloseable {
     private final CudaDevice device;
     private Boolean multiply; // null: not tried yet
     private Boolean attend;
+    private boolean suspended;
     private final List<String> refused = new ArrayList<>();
 
     private Warpgroups(CudaDevice device) {
@@ -74,15 +75,27 @@ public final class Warpgroups implements AutoCloseable {
         return List.copyOf(refused);
     }
 
+    /** Has them not be used until told otherwise: to check the kernels that other cards use. */
+    public void suspend(boolean without) {
+        suspended = without;
+    }
+
+    boolean suspended() {
+        return suspended;
+    }
+
     /** Whether products may be computed so. */
     boolean multiply() {
+        if (suspended) {
+            return false;
+        }
         if (multiply == null) {
             multiply = tried("matrix products", this::differenceOfProducts, PRODUCTS);
         }
         return multiply;
     }
 
-    /** Whether attention may be. */
+    /** Whether attention may be, where it is not suspended. */
     boolean attend() {
         if (attend == null) {
             attend = tried("attention", this::differenceOfAttention, ATTENTION);

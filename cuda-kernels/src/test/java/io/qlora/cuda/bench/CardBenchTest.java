@@ -94,7 +94,7 @@ class CardBenchTest {
         long byTiles = ProductCases.ALL.size();
         long decoded = byTiles - 3; // dense linears
         assertEquals(
-                4 * (KernelCase.all().size() + byTiles + decoded),
+                4 * (KernelCase.all().size() + byTiles + decoded + ProductCases.ROWS.size()),
                 report.checks().size(),
                 "both types, alone and on top of gradients");
         assertEquals(2, report.ceilings().size());
@@ -159,7 +159,7 @@ class CardBenchTest {
         });
         try (CudaDevice card = card();
                 CpuDevice cpu = new CpuDevice(1)) {
-            CheckPlan.Item item = new CheckPlan.Item(norm, List.of(Size.SMALL), null);
+            CheckPlan.Item item = new CheckPlan.Item(norm, List.of(Size.SMALL), null, false);
             return new Checks(card, cpu).of(item, Size.SMALL).getFirst();
         }
     }

@@ -11,7 +11,7 @@ import org.junit.jupiter.api.Test;
 
 class LaunchCostTest {
 
-    private static final long WARM = 300_000_000; // ns
+    private static final long WARM = 450_000_000; // ns
     private static final long SLOW = 20_000;
 
     /** A binding that the compiler needs a while for: what a launch costs then is what is told. */

@@ -14,6 +14,8 @@ import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.stream.Stream;
 
 /** The kernels compiled by g++ against {@code cuemu.h} into a library; each unit anew only when its text has changed. */
@@ -33,6 +35,8 @@ public final class EmulatedLibrary {
             "-Werror",
             "-ffp-contract=off");
 
+    private static final String LAUNCH = "__launch";
+
     private static SymbolLookup plain;
 
     private EmulatedLibrary() {}
@@ -44,6 +48,25 @@ public final class EmulatedLibrary {
             plain = SymbolLookup.libraryLookup(build("plain", "-O1"), Arena.global());
         }
         return plain;
+    }
+
+    /** The kernels there are: what the sources export. */
+    public static Set<String> kernels() {
+        assumeTrue(
+                Toolchain.has("g++") && Toolchain.has("nm"), "g++ is missing: the CUDA kernels are not run on the CPU");
+        try {
+            Set<String> kernels = new TreeSet<>();
+            for (String line :
+                    Toolchain.run("nm", "-D", build("plain", "-O1").toString()).split("\n")) {
+                if (line.endsWith(LAUNCH)) {
+                    String symbol = line.substring(line.lastIndexOf(' ') + 1);
+                    kernels.add(symbol.substring(0, symbol.length() - LAUNCH.length()));
+                }
+            }
+            return kernels;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     /**

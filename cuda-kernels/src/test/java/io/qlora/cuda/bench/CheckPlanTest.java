@@ -1,0 +1,42 @@
+package io.qlora.cuda.bench;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.qlora.cuda.CudaDevice;
+import io.qlora.cuda.emulation.EmulatedDriver;
+import io.qlora.cuda.emulation.EmulatedLibrary;
+import io.qlora.cuda.emulation.Recorder;
+import io.qlora.cuda.kernels.WgmmaUntried;
+import io.qlora.engine.tensor.DType;
+import java.util.Set;
+import java.util.TreeSet;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.ExtendWith;
+
+@ExtendWith(WgmmaUntried.class)
+class CheckPlanTest {
+
+    /** On a card as large as an H200, which launches what it is told and computes nothing. */
+    @Test
+    void everyKernelThereIsIsCheckedAgainstTheProcessorsOnALargeHopperCard() {
+        Set<String> never = new TreeSet<>(EmulatedLibrary.kernels());
+        assertTrue(never.size() > 80, never.toString());
+        Recorder recorder = Recorder.large();
+        CudaDevice.Options options = new CudaDevice.Options(8L << 20, false);
+        CudaDevice card = CudaDevice.open(recorder.driver(), 0, EmulatedDriver.code(), options);
+        for (CheckPlan.Item item : CheckPlan.of(card, false)) {
+            item.during(card, () -> item.sizes().forEach(size -> run(item.kernel(), size, card)));
+        }
+        never.removeAll(recorder.launched());
+        assertEquals(Set.of(), never, "kernels that no check launches");
+    }
+
+    private static void run(KernelCase kernel, Size size, CudaDevice card) {
+        for (DType activations : new DType[] {DType.F32, DType.BF16}) {
+            try (Operands operands = new Operands(card, activations, true)) {
+                kernel.preparation().on(operands, size).run().run();
+            }
+        }
+    }
+}
