@@ -236,7 +236,13 @@ public final class CudaMatMul implements AutoCloseable {
         return factor.nf4 == null && !factor.ready() && factor.size() > MOST_ROUNDED;
     }
 
+    /**
+     * Does without the library from now on.
+     *
+     * @throws CudaException if it is an earlier kernel that failed: then the card does nothing more, for nobody
+     */
     private void refuse(CudaException e) {
+        device.finish();
         refused = true;
         String why = library.library().name() + " failed and is not used again: " + e.getMessage();
         library = new Blas.Found(library.library(), why);

@@ -2,13 +2,18 @@ package io.qlora.cuda.kernels;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.qlora.cuda.CudaDevice;
 import io.qlora.cuda.blas.Blas;
 import io.qlora.cuda.blas.StubBlas;
+import io.qlora.cuda.driver.CudaDriver;
+import io.qlora.cuda.driver.CudaException;
 import io.qlora.cuda.emulation.EmulatedDriver;
 import io.qlora.cuda.emulation.EmulatedLibrary;
+import io.qlora.cuda.emulation.WatchedDriver;
 import io.qlora.cuda.kernels.CudaMatMul.Factor;
 import io.qlora.cuda.kernels.CudaMatMul.Form;
 import io.qlora.cuda.kernels.CudaMatMul.Term;
@@ -224,6 +229,35 @@ class VendorProductsTest {
             stub.set(false, false);
             check(Form.NN, new int[] {9, 16, 24}, DType.BF16, DType.F32, true, memory);
             assertEquals(0, stub.count("products"));
+        }
+    }
+
+    /** An error of a kernel that was begun before is told by whatever is called next: here the library. */
+    @Test
+    void aLibraryIsNotBlamedForAKernelThatFailedBefore() {
+        StubBlas stub = StubBlas.install(Blas.CUBLASLT);
+        boolean[] lost = new boolean[1];
+        EmulatedDriver real = new EmulatedDriver(EmulatedLibrary.load(), 1L << 30, 0);
+        CudaDriver driver = WatchedDriver.of(real, (method, arguments) -> {
+            if (lost[0] && method.equals("synchronizeStream")) {
+                throw CudaException.of("cuStreamSynchronize", 700, "CUDA_ERROR_ILLEGAL_ADDRESS", "an illegal access");
+            }
+            return null;
+        });
+        CudaDevice.Options options = new CudaDevice.Options(1 << 16, false, Blas.CUBLASLT);
+        try (CudaDevice card = CudaDevice.open(driver, 0, EmulatedDriver.code(), options);
+                ModelMemory memory = new ModelMemory(card)) {
+            CudaMatMul product = forced(card, Route.LIBRARY);
+            Term term = term("", Form.NT, DType.BF16, memory, 8, 16, 24);
+            Grad c = new Grad(memory.empty(DType.F32, 8, 16), false);
+            product.vendor(); // opens it
+            stub.set(true, false);
+            lost[0] = true;
+            CudaException e =
+                    assertThrows(CudaException.class, () -> product.multiply(Form.NT, term.a(), term.b(), 1, c));
+            lost[0] = false;
+            assertTrue(e.getMessage().contains("CUDA_ERROR_ILLEGAL_ADDRESS"), e.getMessage());
+            assertFalse(product.products().contains("not used again"), product.products());
         }
     }
 
