@@ -16,13 +16,18 @@ import java.util.regex.Pattern;
 
 /**
  * Part of the build: compiles every kernel with {@code nvcc}, where there is one, for all cards that are supported. Fails on
- * a warning, and on a kernel whose registers spill to memory. A unit whose text has not changed is not compiled again.
+ * a warning, on a kernel whose registers spill to memory, and on one whose {@code wgmma} or {@code setmaxnreg} the assembler does
+ * not leave as it is. A unit whose text has not changed is not compiled again.
  */
 public final class NvccBuild {
 
     private static final List<String> ARCHITECTURES = List.of("80", "86", "89", "90a", "100", "120");
     private static final String VIRTUAL = "80"; // of the PTX, for cards to come
     private static final Pattern SPILL = Pattern.compile("[1-9]\\d* bytes spill (stores|loads)");
+
+    /** What ptxas says, as information, when it has {@code wgmma} wait one by one, or takes no heed of {@code setmaxnreg}. */
+    private static final Pattern CHANGED = Pattern.compile("\\(C75\\d\\d\\)");
+
     private static final int PARALLEL = 2;
 
     private final CodeCache cache;
@@ -52,7 +57,8 @@ public final class NvccBuild {
             for (String unit : KernelSources.UNITS) {
                 units.add(workers.submit(() -> {
                     byte[] fatbin = build.cache.get(
-                            build.version + ARCHITECTURES + KernelSources.text(unit), () -> build.compile(unit));
+                            build.version + ARCHITECTURES + SPILL + CHANGED + KernelSources.text(unit),
+                            () -> compile(unit, KernelSources.text(unit), ARCHITECTURES));
                     return Files.write(folder.resolve(EmbeddedCode.file(unit)), fatbin);
                 }));
             }
@@ -62,15 +68,16 @@ public final class NvccBuild {
         }
     }
 
-    private byte[] compile(String unit) {
+    /** The fatbin of a unit, with PTX for cards to come. */
+    static byte[] compile(String unit, String text, List<String> architectures) {
         try {
             Path work = Files.createTempDirectory("qlora-nvcc");
             Path source = work.resolve(unit + ".cu");
             Path fatbin = work.resolve(EmbeddedCode.file(unit));
-            Files.writeString(source, KernelSources.text(unit));
+            Files.writeString(source, text);
             List<String> command = new ArrayList<>(List.of("nvcc", "-fatbin", "-std=c++17", "-Werror", "all-warnings"));
             command.addAll(List.of("-Xptxas", "-v,-warn-spills"));
-            for (String architecture : ARCHITECTURES) {
+            for (String architecture : architectures) {
                 command.add("-gencode=arch=compute_" + architecture + ",code=sm_" + architecture);
             }
             command.add("-gencode=arch=compute_" + VIRTUAL + ",code=compute_" + VIRTUAL);
@@ -78,6 +85,9 @@ public final class NvccBuild {
             String said = run(command);
             if (SPILL.matcher(said).find()) {
                 throw new IllegalStateException(unit + ".cu: registers spill to memory\n" + said);
+            }
+            if (CHANGED.matcher(said).find()) {
+                throw new IllegalStateException(unit + ".cu: ptxas changes what the kernel says\n" + said);
             }
             byte[] bytes = Files.readAllBytes(fatbin);
             Files.delete(fatbin);

@@ -47,6 +47,25 @@ class CardCodeTest {
         }
     }
 
+    /** Registers asked for by a kernel that does not say how many threads it has: ptxas says that it takes no heed. */
+    @Test
+    void aKernelThatTheAssemblerChangesFailsTheBuild() {
+        assumeTrue(Toolchain.has("nvcc"), "nvcc is missing: the CUDA kernels are not compiled");
+        String kernel = """
+                extern "C" __global__ void %s {
+                #if __CUDA_ARCH__ == 900
+                    asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
+                #endif
+                }
+                """;
+        List<String> hopper = List.of("90a");
+        IllegalStateException e = assertThrows(
+                IllegalStateException.class, () -> NvccBuild.compile("changed", kernel.formatted("changed()"), hopper));
+        assertTrue(e.getMessage().startsWith("changed.cu: ptxas changes what the kernel says"), e.getMessage());
+        String bounded = kernel.formatted("__launch_bounds__(128, 1) kept()");
+        assertTrue(NvccBuild.compile("kept", bounded, hopper).length > 0);
+    }
+
     @Test
     void aCardThatTheJarWasNotBuiltForGetsWhatNvrtcMakesOrTheJarsOwn() {
         assertEquals("embedded", CardCode.of(90, true).name());
