@@ -6,6 +6,8 @@ import io.qlora.cuda.CudaDevice;
 import io.qlora.cuda.driver.CudaDriver;
 import io.qlora.cuda.kernels.ApartDevice;
 import io.qlora.cuda.kernels.AttentionKernelsTest;
+import io.qlora.cuda.kernels.ExactTest;
+import io.qlora.cuda.kernels.OptimizerTest;
 import io.qlora.cuda.kernels.ProductCase;
 import io.qlora.engine.autograd.Grad;
 import io.qlora.engine.memory.ModelMemory;
@@ -22,6 +24,8 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
 
 /**
  * Kernels under AddressSanitizer, in a JVM of their own, since the sanitizer has to be there before anything else: every
@@ -37,6 +41,8 @@ public final class SanitizedRun {
 
     private static final long MEMORY = 4L << 30;
     private static final int THREADS = 64;
+    private static final int AMPERE = 8;
+    private static final int HOPPER = 9;
 
     /** How a run ended, and what it said. */
     record Result(int exit, String said) {}
@@ -68,7 +74,7 @@ public final class SanitizedRun {
         return new Result(process.waitFor(), said);
     }
 
-    /** Runs all op cases and products, or the faulty kernel that reads one element too many. */
+    /** Runs every kernel, or the faulty kernel that reads one element too many. */
     public static void main(String[] what) throws IOException {
         if (what[0].equals("overrun")) {
             overrun();
@@ -79,29 +85,51 @@ public final class SanitizedRun {
     }
 
     private static CudaDevice device(Path library) {
-        return device(library, 8);
+        return device(driver(library, AMPERE));
     }
 
-    private static CudaDevice device(Path library, int computeMajor) {
-        SymbolLookup kernels = SymbolLookup.libraryLookup(library, Arena.global());
-        EmulatedDriver driver = new EmulatedDriver(kernels, MEMORY, 0, computeMajor);
+    private static CudaDevice device(CudaDriver driver) {
         return CudaDevice.open(driver, 0, EmulatedDriver.code(), new CudaDevice.Options(1 << 12, true));
+    }
+
+    private static EmulatedDriver driver(Path library, int computeMajor) {
+        SymbolLookup kernels = SymbolLookup.libraryLookup(library, Arena.global());
+        return new EmulatedDriver(kernels, MEMORY, 0, computeMajor);
     }
 
     private static void ops() {
         Path library = EmulatedLibrary.build("sanitized", FLAGS.toArray(String[]::new));
-        CudaDevice card = device(library);
+        Recorder ampere = Recorder.of(driver(library, AMPERE));
+        onAmpere(device(ampere.driver()));
+        System.setProperty("qlora.cuda.wgmma", "true"); // untried: wrong ones are to be seen
+        Recorder hopper = Recorder.of(driver(library, HOPPER));
+        onHopper(device(hopper.driver()));
+        Set<String> never = new TreeSet<>(EmulatedLibrary.kernels());
+        never.removeAll(ampere.launched());
+        never.removeAll(hopper.launched());
+        if (!never.isEmpty()) {
+            throw new IllegalStateException("kernels that were not run: " + never);
+        }
+    }
+
+    private static void onAmpere(CudaDevice card) {
         for (OpCase test : OnCard.cases("io.qlora.engine.ops", "io.qlora.nf4", "io.qlora.lora")) {
             for (DType activations : List.of(DType.F32, DType.BF16)) {
                 OnCard.run(test, new ApartDevice(card, activations));
             }
         }
         ProductCase.all().forEach(product -> product.check(card));
-        System.setProperty("qlora.cuda.wgmma", "true"); // untried: wrong ones are to be seen
-        CudaDevice hopper = device(library, 9);
-        ProductCase.large().forEach(product -> product.check(hopper));
-        AttentionKernelsTest.cases().forEach(test -> OnCard.run(test, new ApartDevice(hopper, DType.BF16)));
+        AttentionKernelsTest.cases().stream()
+                .filter(test -> test.toString().contains(" heads of 64,"))
+                .forEach(test -> OnCard.run(test, new ApartDevice(card, DType.BF16)));
+        ExactTest.run(new ApartMemory(card));
+        OptimizerTest.run(new ApartMemory(card));
         rowsThatBeginAnywhere(card);
+    }
+
+    private static void onHopper(CudaDevice card) {
+        ProductCase.large().forEach(product -> product.check(card));
+        AttentionKernelsTest.cases().forEach(test -> OnCard.run(test, new ApartDevice(card, DType.BF16)));
     }
 
     /** Whole eights of elements, but not where a vector may be loaded from. */

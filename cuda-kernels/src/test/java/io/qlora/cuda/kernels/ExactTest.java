@@ -20,16 +20,26 @@ import io.qlora.engine.tensor.Nf4Weight;
 import io.qlora.engine.tensor.Tensor;
 import io.qlora.nf4.Nf4;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 
 /** What must be right to the last bit: small integers are exact in bfloat16, and NF4's codes are the CPU's. */
-class ExactTest {
+public class ExactTest {
+
+    private static final int ORDERS = 3; // of a block's threads
+    private static final int[][] WEIGHTS = {{1, 1}, {1, 64}, {3, 37}, {40, 172}, {70, 512}};
 
     private static CudaDevice card() {
-        EmulatedDriver driver = new EmulatedDriver(EmulatedLibrary.load(), 1L << 30, 0);
+        return card(0);
+    }
+
+    private static CudaDevice card(int order) {
+        EmulatedDriver driver = new EmulatedDriver(EmulatedLibrary.load(), 1L << 30, order);
         return CudaDevice.open(driver, 0, EmulatedDriver.code(), new CudaDevice.Options(1000, true));
     }
 
@@ -132,13 +142,11 @@ class ExactTest {
 
     @Test
     void codesScalesAndDecodedWeightsOfNf4AreTheCpusToTheBit() {
-        try (CudaDevice card = card();
-                CpuDevice cpu = new CpuDevice(1)) {
-            for (int[] shape : new int[][] {{1, 1}, {1, 64}, {3, 37}, {40, 172}, {70, 512}}) {
-                for (boolean twice : new boolean[] {false, true}) {
-                    float[] values = OpCase.normal("weight", shape[0], shape[1]);
-                    values[values.length / 2] = 0;
-                    assertEquals(quantized(cpu, values, shape, twice), quantized(card, values, shape, twice));
+        try (CpuDevice cpu = new CpuDevice(1)) {
+            List<String> expected = quantized(cpu);
+            for (int order = 0; order < ORDERS; order++) {
+                try (CudaDevice card = card(order)) {
+                    assertEquals(expected, quantized(card));
                 }
             }
         }
@@ -146,12 +154,22 @@ class ExactTest {
 
     @Test
     void uniformNumbersAreTheCpusToTheBit() {
-        try (CudaDevice card = card();
-                CpuDevice cpu = new CpuDevice(1)) {
-            for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
-                assertEquals(uniform(cpu, dtype), uniform(card, dtype));
+        try (CpuDevice cpu = new CpuDevice(1)) {
+            for (int order = 0; order < ORDERS; order++) {
+                try (CudaDevice card = card(order)) {
+                    for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
+                        assertEquals(uniform(cpu, dtype), uniform(card, dtype));
+                    }
+                }
             }
         }
+    }
+
+    /** Runs what is compared here, on a device whose memory is looked after by somebody else. */
+    public static void run(Device device) {
+        quantized(device);
+        uniform(device, DType.F32);
+        uniform(device, DType.BF16);
     }
 
     /** More than one piece of them, and no multiple of four. */
@@ -161,7 +179,18 @@ class ExactTest {
         }
     }
 
-    /** Everything a quantised weight holds, and what it decodes to, as text. */
+    private static List<String> quantized(Device device) {
+        List<String> all = new ArrayList<>();
+        for (int[] shape : WEIGHTS) {
+            float[] values = OpCase.normal("weight", shape[0], shape[1]);
+            values[values.length / 2] = 0;
+            all.add(quantized(device, values, shape, false));
+            all.add(quantized(device, values, shape, true));
+        }
+        return all;
+    }
+
+    /** Everything a quantised weight holds, and what it decodes to in float32 and bfloat16, as text. */
     private static String quantized(Device device, float[] values, int[] shape, boolean twice) {
         try (ModelMemory memory = new ModelMemory(device)) {
             Tensor source = memory.empty(DType.F32, shape[0], shape[1]).set(values);
@@ -171,13 +200,34 @@ class ExactTest {
                 case Nf4Weight.Nested nested ->
                     hex(nested.codes()) + " " + hex(nested.absmax2()) + " " + nested.offset();
             };
-            return hex(w.codes()) + " " + scales + " " + hex(Nf4.dequantize(w, memory));
+            Tensor decoded = Nf4.dequantize(w, memory);
+            return String.join(" ", hex(w.codes()), scales, hex(decoded), half(device, w, decoded, memory));
         }
+    }
+
+    /** A card decodes to bfloat16 at once; here what that should be. */
+    private static String half(Device device, Nf4Weight w, Tensor decoded, ModelMemory memory) {
+        if (device instanceof CpuDevice) {
+            short[] halves = new short[(int) decoded.size()];
+            float[] full = decoded.toFloats();
+            for (int i = 0; i < halves.length; i++) {
+                int bits = Float.floatToRawIntBits(full[i]);
+                halves[i] = (short) ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16);
+            }
+            return hex(MemorySegment.ofArray(halves).toArray(ValueLayout.JAVA_BYTE));
+        }
+        Tensor half = memory.empty(DType.BF16, w.out(), w.in());
+        device.kernel(Nf4.Codec.class).dequantize(w, half);
+        return hex(half);
     }
 
     private static String hex(Tensor tensor) {
         byte[] bytes = new byte[Math.toIntExact(tensor.byteSize())];
         tensor.device().read(tensor, MemorySegment.ofArray(bytes));
+        return hex(bytes);
+    }
+
+    private static String hex(byte[] bytes) {
         return HexFormat.of().formatHex(bytes);
     }
 }

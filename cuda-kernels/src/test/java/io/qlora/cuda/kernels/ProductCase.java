@@ -1,6 +1,7 @@
 package io.qlora.cuda.kernels;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.qlora.cuda.CudaDevice;
@@ -114,9 +115,17 @@ public record ProductCase(
 
     /** Computes it by tiles, and as few rows if it is of few, and fails unless it is right. */
     public void check(CudaDevice card) {
+        byTiles(card);
+        byFewRows(card);
+    }
+
+    private void byTiles(CudaDevice card) {
         try (TileProduct tiles = new TileProduct(card)) {
             check(card, tiles::launch, ROUNDING);
         }
+    }
+
+    private void byFewRows(CudaDevice card) {
         if (form == Form.NT && m <= FewRows.MOST && k % (b == null ? 64 : 8) == 0 && a != DType.F16 && shift == 0) {
             FewRows rows = new FewRows(card);
             check(
@@ -126,6 +135,16 @@ public record ProductCase(
                         rows.launch(product);
                     },
                     CODEBOOK);
+        }
+    }
+
+    /** Has a card that computes nothing launch what {@link #check} does. */
+    void launch(CudaDevice card) {
+        assertThrows(AssertionError.class, () -> byTiles(card), "of NaN");
+        try {
+            byFewRows(card);
+        } catch (AssertionError e) {
+            return; // it is of few
         }
     }
 
