@@ -29,7 +29,7 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
      * @param tiles of others that are there
      * @param columns of the result that a block makes
      */
-    private record Variant(CudaFunction function, int width, int columns, int warps, int tile, int own, int tiles) {
+    record Variant(CudaFunction function, int width, int columns, int warps, int tile, int own, int tiles) {
 
         private static final int VALUES = 4; // of a row of tiles: twice L and Δ of the queries there
         private static final int NARROWEST_ROW = 64; // elements, in shared memory
@@ -48,7 +48,7 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
     }
 
     /** Kernels of ascending widths. */
-    private record Variants(List<Variant> forward, List<Variant> backwardQ, List<Variant> backwardKv) {}
+    record Variants(List<Variant> forward, List<Variant> backwardQ, List<Variant> backwardKv) {}
 
     private final CudaDevice device;
     private final Variants groups;
@@ -78,7 +78,7 @@ final class CudaAttention implements Attention.Kernel, CachedAttention.Kernel {
         return attend && !Warpgroups.of(device).suspended() ? groups : without;
     }
 
-    private Variants variants(boolean groups) {
+    Variants variants(boolean groups) {
         List<Variant> forward = List.of(
                 variant("forward", false, 32, 32, 4, 32, 1, 4),
                 variant("forward", groups, 64, 64, 8, groups ? 128 : 64, 1, 4),

@@ -15,7 +15,7 @@ final class FewRows {
     /** Rows of x. */
     static final int MOST = 8;
 
-    private static final int OUTPUTS = 16; // columns of y, a block at a time
+    static final int OUTPUTS = 16; // columns of y, a block at a time
     private static final int BLOCKS = 3; // a multiprocessor, as many as its shared memory has room for
     private static final int SHARED_BYTES = 64 << 10; // a table, and two stages for each of eight warps
 

@@ -18,7 +18,7 @@ import java.util.Map;
 /** The matrix product by this project's own kernels, {@code matmul.cu} or {@link WarpgroupProduct}: any operands. */
 final class TileProduct implements AutoCloseable {
 
-    private static final int THREADS = 128;
+    static final int THREADS = 128;
     private static final int DEPTH = 64; // elements of K a step
     private static final int LINE_BYTES = 128; // of a step's line in shared memory
     private static final int NARROW = 16; // rows or columns
@@ -26,7 +26,7 @@ final class TileProduct implements AutoCloseable {
     private static final int BLOCKS = 4; // a multiprocessor, to keep its memory busy
 
     /** What a block computes, as {@code matmul.cu} has it. */
-    private enum Tile {
+    enum Tile {
         LARGE("128", 128, 128, 3),
         SMALL("64", 64, 64, 3),
         FEW_COLUMNS("64_16", 64, 16, 4),

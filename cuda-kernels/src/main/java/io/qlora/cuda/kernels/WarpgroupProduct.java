@@ -14,10 +14,10 @@ import java.util.Map;
  */
 final class WarpgroupProduct {
 
-    private static final int THREADS = 384;
-    private static final int STAGES = 4;
-    private static final int SHORT = 128; // of a tile's sides; in NF4 it has more rows, since a column is decoded
-    private static final int LONG = 256;
+    static final int THREADS = 384;
+    static final int STAGES = 4;
+    static final int SHORT = 128; // of a tile's sides; in NF4 it has more rows, since a column is decoded
+    static final int LONG = 256;
     private static final int LINE_BYTES = 128;
     private static final int SHARED_BYTES = STAGES * (SHORT + LONG) * LINE_BYTES;
 
