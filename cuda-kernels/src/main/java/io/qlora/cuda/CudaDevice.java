@@ -203,8 +203,12 @@ public final class CudaDevice extends Device {
 
     /** Whether kernels may use {@code wgmma}: on Hopper cards, unless {@code -Dqlora.cuda.wgmma=false} says otherwise. */
     public boolean warpgroups() {
-        return driver.attribute(ordinal, Attribute.COMPUTE_MAJOR) == HOPPER
-                && !"false".equals(System.getProperty("qlora.cuda.wgmma"));
+        return hopper() && !"false".equals(System.getProperty("qlora.cuda.wgmma"));
+    }
+
+    /** Whether this is a Hopper card. */
+    public boolean hopper() {
+        return driver.attribute(ordinal, Attribute.COMPUTE_MAJOR) == HOPPER;
     }
 
     /** Number of multiprocessors. */

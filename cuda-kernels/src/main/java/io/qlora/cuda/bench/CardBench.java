@@ -111,11 +111,15 @@ public final class CardBench {
         this.pieces = new Pieces(card, what, listener::line, piece -> listener.next(report(), piece));
     }
 
-    /** Does everything that is wanted, the ceilings before what is measured, and these parts near the end. */
+    /**
+     * Does everything that is wanted, the ceilings before what is measured, and these parts near the end.
+     *
+     * @throws IllegalArgumentException if there is no such piece as is to be done alone, or gone on after
+     */
     public Report run(List<Part> parts) {
         line(card.description());
         line("dense products: " + products.products());
-        if (card.warpgroups()) {
+        if (card.hopper()) {
             pieces.attempt("wgmma", this::tryWarpgroups);
         }
         if (what.hasPart(Selection.CHECKS) && pieces.lostAt() == null) {
@@ -130,6 +134,7 @@ public final class CardBench {
             pieces.attempt(
                     Selection.LAUNCHES, this::launches); // last: what another binding does to the process is its affair
         }
+        pieces.requireKnown();
         pieces.failures().forEach(failure -> line("FAILED " + failure));
         return report();
     }

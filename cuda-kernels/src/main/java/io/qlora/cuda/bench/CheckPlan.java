@@ -58,7 +58,7 @@ final class CheckPlan {
             routes(card, product).forEach(route -> items.add(new Item(product, wide, route, false)));
         }
         ProductCases.ROWS.forEach(row -> items.add(new Item(row, wide, Route.FEW_ROWS, false)));
-        if (card.warpgroups()) {
+        if (card.hopper()) { // with wgmma or without: a process that goes on after another has the same pieces
             ProductCases.ALL.forEach(product -> items.add(new Item(product, wide, Route.TILES, true)));
             KernelCase.all().stream()
                     .filter(kernel -> kernel.contract() == Attention.Kernel.class)

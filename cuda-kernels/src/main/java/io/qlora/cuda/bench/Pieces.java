@@ -19,7 +19,7 @@ final class Pieces {
     private final Consumer<String> next;
     private final List<String> failures = new ArrayList<>();
     private List<String> heading = List.of(); // of what is begun next; none if it is said already
-    private boolean reached; // what comes after the pieces that are left out
+    private boolean reached; // the piece that is done alone, or gone on after
     private String lostAt; // the card: after an error in a kernel it does nothing more for this process
 
     /**
@@ -33,7 +33,7 @@ final class Pieces {
         this.what = what;
         this.lines = lines;
         this.next = next;
-        this.reached = what.after() == null;
+        this.reached = what.after() == null && what.alone() == null;
     }
 
     /** What failed, and why. */
@@ -62,7 +62,15 @@ final class Pieces {
         if (what.alone() != null ? what.alone().equals(name) : reached) {
             begin(name, piece);
         }
-        reached |= name.equals(what.after());
+        reached |= name.equals(what.after()) || name.equals(what.alone());
+    }
+
+    /** Fails if the piece to be done alone, or gone on after, was none. */
+    void requireKnown() {
+        if (!reached && lostAt == null) {
+            throw new IllegalArgumentException("nothing is called "
+                    + (what.alone() == null ? what.after() : what.alone()) + " in the parts that are wanted");
+        }
     }
 
     /** Does one that other pieces build on also where it was done before, unless the card was lost in one of these. */

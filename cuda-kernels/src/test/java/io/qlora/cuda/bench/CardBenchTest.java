@@ -2,6 +2,7 @@ package io.qlora.cuda.bench;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.qlora.cuda.CudaDevice;
@@ -191,6 +192,11 @@ class CardBenchTest {
         begun.clear();
         run(new Selection(null, steps, null, "steps, one"), pieces());
         assertEquals(List.of("steps, one 0"), begun);
+        for (Selection none : List.of(
+                new Selection(null, steps, "steps, four", null), new Selection(null, steps, null, "steps, four"))) {
+            IllegalArgumentException e = assertThrows(IllegalArgumentException.class, () -> run(none, pieces()));
+            assertEquals("nothing is called steps, four in the parts that are wanted", e.getMessage());
+        }
     }
 
     @Test

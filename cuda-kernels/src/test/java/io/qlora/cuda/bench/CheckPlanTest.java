@@ -9,6 +9,7 @@ import io.qlora.cuda.emulation.EmulatedLibrary;
 import io.qlora.cuda.emulation.Recorder;
 import io.qlora.cuda.kernels.WgmmaUntried;
 import io.qlora.engine.tensor.DType;
+import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
@@ -30,6 +31,20 @@ class CheckPlanTest {
         }
         never.removeAll(recorder.launched());
         assertEquals(Set.of(), never, "kernels that no check launches");
+    }
+
+    /** A process that does without wgmma goes on where one was lost that did not. */
+    @Test
+    void piecesHaveTheSameNamesWithoutWgmma() {
+        CudaDevice.Options options = new CudaDevice.Options(1 << 12, false);
+        CudaDevice card = CudaDevice.open(Recorder.large().driver(), 0, EmulatedDriver.code(), options);
+        List<String> names =
+                CheckPlan.of(card, false).stream().map(CheckPlan.Item::name).toList();
+        assertEquals(names.size(), Set.copyOf(names).size(), "each is one piece");
+        System.setProperty("qlora.cuda.wgmma", "false"); // which the extension forgets
+        assertEquals(
+                names,
+                CheckPlan.of(card, false).stream().map(CheckPlan.Item::name).toList());
     }
 
     private static void run(KernelCase kernel, Size size, CudaDevice card) {
