@@ -1,4 +1,5 @@
 /** Tensors, the tape, every op with its CPU kernels, optimizers, and safetensors files. */
+@SuppressWarnings("module") // those it exports to are made after it
 module io.qlora.engine {
     requires static transitive jdk.incubator.vector;
     requires transitive com.fasterxml.jackson.databind;
@@ -11,7 +12,11 @@ module io.qlora.engine {
     exports io.qlora.engine.ops;
     exports io.qlora.engine.optim;
     exports io.qlora.engine.safetensors;
-    exports io.qlora.engine.scalar;
+    exports io.qlora.engine.scalar to
+            io.qlora.cuda,
+            io.qlora.llama,
+            io.qlora.lora,
+            io.qlora.quantization;
     exports io.qlora.engine.tensor;
 
     uses io.qlora.engine.tensor.Accelerator;
