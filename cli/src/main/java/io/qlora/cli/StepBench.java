@@ -1,6 +1,8 @@
 package io.qlora.cli;
 
 import io.qlora.engine.memory.ModelMemory;
+import io.qlora.engine.memory.PlanningDevice;
+import io.qlora.engine.memory.StepMemory;
 import io.qlora.engine.tensor.Device;
 import io.qlora.llama.LlamaConfig;
 import io.qlora.llama.LlamaModel;
@@ -54,18 +56,35 @@ record StepBench(
      * @param steps that count
      */
     void run(Device device, int steps, Watch watch) throws IOException {
+        StepMemory.Sizes needed = rehearse(device);
+        try (LlamaModel model = load(device)) {
+            train(model, needed, WARM_UP + steps, watch);
+        }
+    }
+
+    /** What a step takes: a training run knows it before it begins, too. */
+    private StepMemory.Sizes rehearse(Device device) throws IOException {
+        try (PlanningDevice planning = new PlanningDevice(device);
+                LlamaModel model = synthetic(planning)) {
+            return train(model, new StepMemory.Sizes(0, 0, 0), 1, report -> true);
+        }
+    }
+
+    /** Trains with so much memory reserved; returns what was needed. */
+    private StepMemory.Sizes train(LlamaModel model, StepMemory.Sizes reserved, int steps, Watch watch)
+            throws IOException {
         LoraConfig lora = LoraConfig.builder().r(rank).loraAlpha(2.0 * rank).build();
         TrainingConfig training = TrainingConfig.builder()
                 .learningRate(1e-4)
                 .batchSize(documents)
-                .maxSteps(WARM_UP + steps)
+                .maxSteps(steps)
                 .gradientCheckpointing(checkpointing)
                 .build();
-        try (LlamaModel model = load(device);
-                ModelMemory memory = new ModelMemory(device)) {
+        try (ModelMemory memory = new ModelMemory(model.device())) {
             LoraAdapter adapter = LoraAdapter.create(lora, model.linears(), memory, 1);
             adapter.attach();
             try (Trainer trainer = new Trainer(model, adapter.parameters(), training)) {
+                trainer.memory().reserve(reserved);
                 trainer.train(data(), null, 0, null, new TrainingListener() {
                     @Override
                     public void onStep(StepReport report) {
@@ -75,16 +94,21 @@ record StepBench(
                     }
                 });
                 watch.end();
+                return trainer.memory().needed();
             }
         }
     }
 
     /** As a training run loads one: while the compiler is at work, too. */
     private LlamaModel load(Device device) {
-        LoadOptions options = LoadOptions.builder().quantization(quantization).build();
         try (WarmUp _ = WarmUp.begin(device)) {
-            return LlamaModel.synthetic(config, options, 1, device);
+            return synthetic(device);
         }
+    }
+
+    private LlamaModel synthetic(Device device) {
+        LoadOptions options = LoadOptions.builder().quantization(quantization).build();
+        return LlamaModel.synthetic(config, options, 1, device);
     }
 
     private DataSet data() {
