@@ -35,7 +35,7 @@ final class Interruption implements AutoCloseable {
             return;
         }
         running.requestStop();
-        boolean second = CLibrary.endAtNextInterrupt();
+        boolean second = Signals.endAtInterrupt(TrainingSession.INTERRUPTED);
         reporter.line(
                 "stopping after this step, in an evaluation at once, and saving what was learnt%s",
                 second ? "%n(Ctrl-C once more ends this without saving)".formatted() : "");

@@ -21,7 +21,7 @@ import java.util.Locale;
 final class TrainingSession implements TrainingListener {
 
     /** What a shell expects of a process that SIGINT ended. */
-    private static final int INTERRUPTED = 130;
+    static final int INTERRUPTED = 130;
 
     /**
      * What was achieved; as one JSON object with {@code --json}. Null is what was not measured. The losses are those of the
