@@ -92,7 +92,7 @@ final class DemoCommand implements Callable<Integer> {
         double after = ask(opened, files, files.adapter(), "After fine-tuning", reporter);
         reporter.line(
                 "%nHeld-out questions answered exactly: %.0f %% before, %.0f %% after.", 100 * before, 100 * after);
-        reporter.line("All of it took %s; the adapter is one that peft reads.", Reporter.time(secondsSince(start)));
+        reporter.line("All of it took %s; the adapter is one that peft reads.", InWords.time(secondsSince(start)));
         print(before, after, training, start);
         return 0;
     }

@@ -45,9 +45,9 @@ final class DoctorCommand implements Runnable {
         out.printf("Processors  %s%n", processors(machine));
         out.printf(
                 "Memory      %s, %s of it free now; tensors are outside the Java heap,%n            which may take %s%n",
-                Reporter.bytes(machine.memoryBytes()),
-                Reporter.bytes(machine.memoryAvailableBytes()),
-                Reporter.bytes(machine.maxHeapBytes()));
+                InWords.bytes(machine.memoryBytes()),
+                InWords.bytes(machine.memoryAvailableBytes()),
+                InWords.bytes(machine.maxHeapBytes()));
         out.printf(Locale.ROOT, "            copying %.1f GB/s, measured now%n", report.copyBytesPerSecond() * 1e-9);
         out.printf("GPU         %s%n", machine.gpu());
         out.printf("Tokenizer   %s%n", report.tokenizer());

@@ -96,7 +96,7 @@ final class EvalCommand implements Callable<Integer> {
                     result.nll(), result.perplexity(), result.targets(), result.tokens(), set.size(), result.seconds());
             Json.print(report, spec.commandLine().getOut());
         } else {
-            spec.commandLine().getOut().println(Reporter.describe(result));
+            spec.commandLine().getOut().println(InWords.describe(result));
             spec.commandLine().getOut().flush();
         }
     }

@@ -35,38 +35,38 @@ final class Fit {
         int first = Math.min(2, parts.size());
         reporter.line(
                 "memory   %s of %s available: %s,%n         %s",
-                Reporter.bytes(plan.total()),
-                Reporter.bytes(plan.available()),
+                InWords.bytes(plan.total()),
+                InWords.bytes(plan.available()),
                 String.join(", ", parts.subList(0, first)),
                 String.join(", ", parts.subList(first, parts.size())));
         if (plan.onCard()) {
             reporter.line(
                     "         and %s of the machine's %s available: %sJVM %s",
-                    Reporter.bytes(plan.beside()),
-                    Reporter.bytes(plan.machine()),
-                    plan.offloaded() > 0 ? "activations " + Reporter.bytes(plan.offloaded()) + ", " : "",
-                    Reporter.bytes(plan.jvm()));
+                    InWords.bytes(plan.beside()),
+                    InWords.bytes(plan.machine()),
+                    plan.offloaded() > 0 ? "activations " + InWords.bytes(plan.offloaded()) + ", " : "",
+                    InWords.bytes(plan.jvm()));
         }
     }
 
     private static void add(List<String> parts, String name, long bytes) {
         if (bytes > 0) {
-            parts.add(name + " " + Reporter.bytes(bytes));
+            parts.add(name + " " + InWords.bytes(bytes));
         }
     }
 
     /** Requires that there is as much. */
     void require(WayOut way) {
         if (!plan.fits()) {
-            throw new IllegalStateException("this run needs " + Reporter.bytes(plan.total()) + " of "
+            throw new IllegalStateException("this run needs " + InWords.bytes(plan.total()) + " of "
                     + (plan.onCard() ? plan.device() + "'s memory, " : "memory, ")
-                    + Reporter.bytes(plan.available()) + " are available; " + option(way));
+                    + InWords.bytes(plan.available()) + " are available; " + option(way));
         }
     }
 
     private String option(WayOut way) {
         String machine =
-                "it is the machine's own memory that does not suffice, " + Reporter.bytes(plan.machine()) + ": ";
+                "it is the machine's own memory that does not suffice, " + InWords.bytes(plan.machine()) + ": ";
         return switch (way) {
             case NO_OFFLOADING -> machine + "leave out --offload-activations";
             case FEWER_PROGRAMS -> machine + "end other programs";

@@ -87,7 +87,7 @@ final class InspectCommand implements Callable<Integer> {
 
     private static String text(String name, Object value) {
         return switch (value) {
-            case Long number when name.equals(BYTES) -> Reporter.bytes(number);
+            case Long number when name.equals(BYTES) -> InWords.bytes(number);
             case Long number -> String.format(Locale.ROOT, "%,d", number);
             case JsonNode node when node.isValueNode() -> node.asText();
             default -> value.toString();

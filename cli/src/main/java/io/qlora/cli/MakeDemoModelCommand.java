@@ -128,7 +128,7 @@ final class MakeDemoModelCommand implements Runnable {
                     .seed(seed)
                     .build();
             try (Trainer trainer = new Trainer(model, model.parameters(), training)) {
-                trainer.train(documents(texts, tokenizer), null, 0, null, new Progress());
+                trainer.train(documents(texts, tokenizer), null, new Progress());
             }
             model.save(output, DType.BF16);
         }

@@ -2,7 +2,6 @@ package io.qlora.cli;
 
 import io.qlora.engine.tensor.Device;
 import io.qlora.llama.LlamaConfig;
-import io.qlora.llama.LoadOptions;
 import io.qlora.trainer.Evaluation;
 import io.qlora.trainer.FineTuner;
 import io.qlora.trainer.StepReport;
@@ -95,7 +94,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
 
     /** Says what it will run on. */
     void announce(ModelOptions model, LlamaConfig config, AdapterOption adapter) {
-        line("model    %s, %s", name(model.directory()), describe(config, model.load()));
+        line("model    %s, %s", InWords.name(model.directory()), InWords.describe(config, model.load()));
         if (adapter.directory() != null) {
             line("adapter  %s", adapter.directory());
         }
@@ -165,8 +164,8 @@ final class Reporter implements TrainingListener, AutoCloseable {
                 lossSince / stepsSince,
                 report.learningRate(),
                 left.isPresent()
-                        ? speed("  ", pace.tokensPerSecond()) + "  " + time(left.getAsDouble()) + " left"
-                        : "  " + time(report.seconds()) + " for this step");
+                        ? speed("  ", pace.tokensPerSecond()) + "  " + InWords.time(left.getAsDouble()) + " left"
+                        : "  " + InWords.time(report.seconds()) + " for this step");
         told = true;
         stepLine = clock.getAsLong();
         lossSince = 0;
@@ -203,7 +202,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
                     tokens,
                     allTokens,
                     speed("  ", evaluation.tokensPerSecond()),
-                    left.isPresent() ? "  " + time(left.getAsDouble()) + " left" : "");
+                    left.isPresent() ? "  " + InWords.time(left.getAsDouble()) + " left" : "");
             evaluationLine = now;
         }
     }
@@ -246,7 +245,7 @@ final class Reporter implements TrainingListener, AutoCloseable {
     public synchronized void onEvaluation(long step, Evaluation made) {
         boolean followed = evaluation != null && evaluation.isDone();
         pace.addEvaluation(followed ? evaluation.left(0).orElse(made.seconds()) : made.seconds());
-        line("eval at step %d  %s", step, describe(made));
+        line("eval at step %d  %s", step, InWords.describe(made));
     }
 
     @Override
@@ -259,52 +258,6 @@ final class Reporter implements TrainingListener, AutoCloseable {
     @Override
     public void onCheckpoint(long step, Path directory) {
         line("checkpoint in %s", directory);
-    }
-
-    /** As in reports: the loss of an evaluation, and how sure the model is. */
-    static String describe(Evaluation evaluation) {
-        return String.format(
-                Locale.ROOT,
-                "%.4f nats per target token, perplexity %.2f (%,d targets)",
-                evaluation.nll(),
-                evaluation.perplexity(),
-                evaluation.targets());
-    }
-
-    /** As in reports: the last part of a path. */
-    static String name(Path path) {
-        Path name = path.toAbsolutePath().normalize().getFileName();
-        return name == null ? path.toString() : name.toString();
-    }
-
-    /** As in reports: how a model's weights are kept. */
-    static String describe(LlamaConfig config, LoadOptions options) {
-        if (options.quantization() == LoadOptions.Quantization.NONE) {
-            return "linears as stored, in " + config.dtype();
-        }
-        if (config.bitsAndBytes() != null) {
-            return "linears in nf4 as stored";
-        }
-        return "linears in nf4" + (options.doubleQuant() ? ", double quantised" : "");
-    }
-
-    /** As in 1:02:03 or 2:03. */
-    static String time(double seconds) {
-        long whole = Math.round(seconds);
-        return whole >= 3600
-                ? String.format(Locale.ROOT, "%d:%02d:%02d", whole / 3600, whole / 60 % 60, whole % 60)
-                : String.format(Locale.ROOT, "%d:%02d", whole / 60, whole % 60);
-    }
-
-    /** As in 1.5 GiB. */
-    static String bytes(double bytes) {
-        if (bytes >= 1L << 30) {
-            return String.format(Locale.ROOT, "%.2f GiB", bytes / (1L << 30));
-        }
-        if (bytes >= 1L << 20) {
-            return String.format(Locale.ROOT, "%.1f MiB", bytes / (1L << 20));
-        }
-        return String.format(Locale.ROOT, "%.1f KiB", bytes / (1L << 10));
     }
 
     /** Takes the progress bar away. */

@@ -85,7 +85,7 @@ record StepBench(
             adapter.attach();
             try (Trainer trainer = new Trainer(model, adapter.parameters(), training)) {
                 trainer.memory().reserve(reserved);
-                trainer.train(data(), null, 0, null, new TrainingListener() {
+                trainer.train(data(), null, new TrainingListener() {
                     @Override
                     public void onStep(StepReport report) {
                         if (!watch.next(report)) {

@@ -85,9 +85,7 @@ final class TrainingSession implements TrainingListener {
         MemoryPlan plan = run.plan();
         reporter.line(
                 "model    %s, %,d parameters, %s",
-                Reporter.name(options.model()),
-                plan.modelParameters(),
-                Reporter.describe(run.config(), options.load()));
+                InWords.name(options.model()), plan.modelParameters(), InWords.describe(run.config(), options.load()));
         int maxLength = DataSet.maxLength(options.maxLength(), run.config());
         reporter.announce(run.train(), maxLength, "data    ", "");
         if (run.eval() != null) {
@@ -144,7 +142,7 @@ final class TrainingSession implements TrainingListener {
     private String describe(Trainer.Outcome outcome) {
         long steps = outcome.steps();
         int total = run.totalSteps();
-        String time = Reporter.time(seconds());
+        String time = InWords.time(seconds());
         if (steps < total) {
             return String.format(Locale.ROOT, "stopped at step %,d of %,d after %s", steps, total, time);
         }
@@ -178,7 +176,7 @@ final class TrainingSession implements TrainingListener {
 
     private Path draw() throws IOException {
         Path picture = options.output().resolve("loss.svg");
-        String title = "Fine-tuning " + Reporter.name(options.model());
+        String title = "Fine-tuning " + InWords.name(options.model());
         AtomicFiles.write(picture, RunLosses.read(metrics()).draw(title));
         return picture;
     }

@@ -63,7 +63,7 @@ class AnnouncedMemoryIT {
         double share = (double) peak / planned.asLong();
         assertTrue(
                 Math.abs(share - 1) <= 0.15,
-                "announced " + Reporter.bytes(planned.asLong()) + ", taken " + Reporter.bytes(peak));
+                "announced " + InWords.bytes(planned.asLong()) + ", taken " + InWords.bytes(peak));
     }
 
     private Path writeModel() throws IOException {

@@ -258,7 +258,7 @@ class EmulatedTrainingTest {
                             .open();
                     Trainer trainer = new Trainer(tuner.model(), tuner.adapter().parameters(), options.training())) {
                 trainer.memory().reserve(plan.step());
-                trainer.train(run.train(), null, 0, null, new TrainingListener() {});
+                trainer.train(run.train(), null, new TrainingListener() {});
                 assertEquals(plan.weights(), tuner.model().weightBytes());
                 assertEquals(plan.activations(), trainer.memory().capacity());
                 assertEquals(plan.offloaded(), trainer.memory().hostCapacity());

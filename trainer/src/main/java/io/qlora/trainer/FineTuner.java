@@ -161,7 +161,7 @@ public final class FineTuner implements AutoCloseable {
                     + " checkpoints, found " + config.saveSteps());
         }
         try (Trainer trainer = new Trainer(model, adapter.parameters(), config)) {
-            return trainer.train(data, eval, 0, null, listener);
+            return trainer.train(data, eval, listener);
         }
     }
 

@@ -23,6 +23,7 @@ import java.nio.file.Path;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Set;
+import java.util.function.ToIntFunction;
 
 /** Does on a {@link PlanningDevice}, which computes nothing, what a run will do, and so finds out what it takes. */
 final class Rehearsal implements AutoCloseable {
@@ -35,8 +36,8 @@ final class Rehearsal implements AutoCloseable {
 
     private static final long RESERVE = 256L << 20;
 
-    /** How many steps are looked at for the largest; for the rest of a longer run the longest documents stand. */
-    private static final int MOST_STEPS = 1 << 20;
+    /** In how many documents the largest step is looked for; for the rest of a longer run the longest documents stand. */
+    private static final int MOST_DOCUMENTS = 1 << 20;
 
     private final Device target; // null: a processor
     private final long machine;
@@ -86,20 +87,23 @@ final class Rehearsal implements AutoCloseable {
         TrainingStep step = new TrainingStep(model, adapter.parameters(), optimizer, adapters, memory, config);
         Batches batches = new Batches(data, config.documentsPerStep(), config.seed());
         int total = config.totalSteps(batches.stepsPerEpoch());
+        int most = Math.max(1, MOST_DOCUMENTS / Math.min(data.size(), config.documentsPerStep()));
         Largest largest = new Largest();
-        for (long s = 1; s <= Math.min(total, MOST_STEPS); s++) {
+        for (long s = 1; s <= Math.min(total, most); s++) {
             Batches.split(batches.step(s), config.batchSize()).forEach(largest::add);
         }
-        if (total > MOST_STEPS) {
-            largest.add(longest(data, config.batchSize()));
+        if (total > most) {
+            largest.add(most(data, config.batchSize(), Document::length));
+            largest.add(most(data, config.batchSize(), Document::targetCount));
         }
         largest.found().forEach(batch -> step.run(1, batch, config.learningRate()));
         count(data);
     }
 
-    private static List<Document> longest(DataSet data, int count) {
+    /** The documents that have most of something. */
+    private static List<Document> most(DataSet data, int count, ToIntFunction<Document> of) {
         return data.documents().stream()
-                .sorted(Comparator.comparingInt(Document::length).reversed())
+                .sorted(Comparator.comparingInt(of).reversed())
                 .limit(count)
                 .toList();
     }

@@ -18,7 +18,7 @@ import java.util.Optional;
  */
 public final class Trainer implements AutoCloseable {
 
-    /** Writes and reads what a run needs to go on later. */
+    /** Writes what a run needs to go on later. */
     public interface Checkpoints {
 
         /** Keeps parameters and optimizer state after {@code step}. */
@@ -85,13 +85,14 @@ public final class Trainer implements AutoCloseable {
     }
 
     /**
-     * {@link #train(DataSet, DataSet, Start, Checkpoints, TrainingListener)} from {@code doneSteps} on, after which nothing is
-     * left to be measured.
+     * Trains anew, without checkpoints.
+     *
+     * @param train what to learn
+     * @param eval what to measure on, or null
+     * @see #train(DataSet, DataSet, Start, Checkpoints, TrainingListener)
      */
-    public Outcome train(
-            DataSet train, DataSet eval, long doneSteps, Checkpoints checkpoints, TrainingListener listener)
-            throws IOException {
-        return train(train, eval, new Start(doneSteps, doneSteps > 0), checkpoints, listener);
+    public Outcome train(DataSet train, DataSet eval, TrainingListener listener) throws IOException {
+        return train(train, eval, Start.NEW, null, listener);
     }
 
     /**
@@ -101,11 +102,16 @@ public final class Trainer implements AutoCloseable {
      * @param eval what to measure on before, after, and every {@link TrainingConfig#evalSteps} steps; or null
      * @param start what was done before
      * @param checkpoints told to save every {@link TrainingConfig#saveSteps} steps; or null
+     * @throws IllegalStateException if the optimizer has not done as many steps as the run
      * @throws NonFiniteException if a step or an evaluation gives something that is not finite; the parameters are then the
      *     last that gave finite ones
      */
     public Outcome train(DataSet train, DataSet eval, Start start, Checkpoints checkpoints, TrainingListener listener)
             throws IOException {
+        if (optimizer.steps() != start.steps()) {
+            throw new IllegalStateException("the run has done " + start.steps() + " steps and its optimizer "
+                    + optimizer.steps() + ": restore the state of that checkpoint, or use a new trainer");
+        }
         Batches batches = new Batches(train, config.documentsPerStep(), config.seed());
         int total = config.totalSteps(batches.stepsPerEpoch());
         TrainingStep training = new TrainingStep(model, parameters, optimizer, state, memory, config);

@@ -3,12 +3,14 @@ package io.qlora.trainer;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.qlora.engine.autograd.Parameter;
 import io.qlora.engine.cpu.CpuDevice;
 import io.qlora.engine.memory.ModelMemory;
 import io.qlora.engine.memory.StepMemory;
+import io.qlora.engine.optim.AdamW;
 import io.qlora.llama.LlamaModel;
 import io.qlora.llama.LoadOptions;
 import io.qlora.lora.LoraAdapter;
@@ -72,7 +74,7 @@ class TrainerTest {
             LoraAdapter adapter = LoraAdapter.create(lora, model.linears(), memory, 5);
             adapter.attach();
             try (Trainer trainer = new Trainer(model, adapter.parameters(), config)) {
-                trainer.train(data, null, 0, null, new TrainingListener() {});
+                trainer.train(data, null, new TrainingListener() {});
             }
             adapter.detach();
             return adapter.parameters().list().stream()
@@ -94,6 +96,22 @@ class TrainerTest {
                 expected[j] = (float) (without.get(i)[j] - RATE * 0.25 * before.get(i)[j]);
             }
             assertArrayEquals(expected, with.get(i), 1e-6f);
+        }
+    }
+
+    @Test
+    void aRunDoesNotGoOnWithTheOptimizerOfAnother() throws IOException {
+        try (ModelMemory memory = new ModelMemory(device)) {
+            LoraAdapter adapter = LoraAdapter.create(LoraConfig.builder().build(), model.linears(), memory, 5);
+            adapter.attach();
+            try (Trainer trainer = new Trainer(model, adapter.parameters(), config().build())) {
+                DataSet data = documents(9, 12);
+                trainer.train(data, null, new TrainingListener() {});
+                IllegalStateException e = assertThrows(
+                        IllegalStateException.class, () -> trainer.train(data, null, new TrainingListener() {}));
+                assertTrue(e.getMessage().startsWith("the run has done 0 steps and its optimizer 1:"), e.getMessage());
+            }
+            adapter.detach();
         }
     }
 
@@ -144,16 +162,18 @@ class TrainerTest {
             LoraAdapter adapter = LoraAdapter.create(lora, model.linears(), memory, 5);
             adapter.attach();
             TrainingConfig config = config().batchSize(40).build();
-            try (Trainer trainer = new Trainer(model, adapter.parameters(), config)) {
+            try (ModelMemory state = new ModelMemory(device);
+                    StepMemory steps = new StepMemory(device)) {
+                AdamW optimizer = new AdamW(adapter.parameters(), AdamW.Options.DEFAULT, state);
+                TrainingStep training = new TrainingStep(model, adapter.parameters(), optimizer, state, steps, config);
                 for (int length = 100; length <= 180; length += 5) {
                     int[] lengths = new int[40];
                     Arrays.fill(lengths, length);
-                    trainer.train(documents(lengths), null, 0, null, new TrainingListener() {});
+                    training.run(1, documents(lengths).documents(), RATE);
                 }
-                StepMemory.Sizes needed = trainer.memory().needed();
+                StepMemory.Sizes needed = steps.needed();
                 long bound = needed.onDevice() + 2 * device.chunkBytes() + needed.onDevice() / 8;
-                assertTrue(
-                        trainer.memory().capacity() <= bound, trainer.memory().capacity() + " for " + needed);
+                assertTrue(steps.capacity() <= bound, steps.capacity() + " for " + needed);
             }
             adapter.detach();
         }

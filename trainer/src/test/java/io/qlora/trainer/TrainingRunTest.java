@@ -353,7 +353,7 @@ class TrainingRunTest {
                         FineTuner.on(MODEL).lora(options.lora()).threads(2).open();
                 Trainer trainer = new Trainer(tuner.model(), tuner.adapter().parameters(), options.training())) {
             trainer.memory().reserve(run.plan().step());
-            trainer.train(run.train(), null, 0, null, new TrainingListener() {});
+            trainer.train(run.train(), null, new TrainingListener() {});
             assertEquals(run.plan().step(), trainer.memory().needed());
             assertEquals(run.plan().activations(), trainer.memory().capacity());
         }

@@ -62,7 +62,7 @@ class KernelProfileTest {
             LoraAdapter adapter = LoraAdapter.create(lora, model.linears(), memory, 1);
             adapter.attach();
             try (Trainer trainer = new Trainer(model, adapter.parameters(), training)) {
-                trainer.train(DataSet.of(List.of(document)), null, 0, null, new TrainingListener() {
+                trainer.train(DataSet.of(List.of(document)), null, new TrainingListener() {
                     @Override
                     public void onStep(StepReport report) {
                         losses.add(report.loss());
