@@ -3,6 +3,7 @@ package io.qlora.cli;
 import java.io.PrintWriter;
 import java.time.Duration;
 import java.util.function.Consumer;
+import java.util.function.LongSupplier;
 import java.util.function.Supplier;
 
 /** Ends the process when a kernel does not: the thread that waits for it in the driver cannot be interrupted. */
@@ -16,6 +17,7 @@ final class BenchWatch implements AutoCloseable {
     private volatile String doing;
     private volatile Consumer<String> last = why -> {};
     private volatile Supplier<String> kernel = () -> null;
+    private volatile LongSupplier begun = () -> 0;
 
     /**
      * Begins to watch.
@@ -47,9 +49,15 @@ final class BenchWatch implements AutoCloseable {
         doing = what;
     }
 
-    /** Where to ask for the kernel that is waited for; null if that is not known. */
-    void ask(Supplier<String> who) {
+    /**
+     * Where to ask.
+     *
+     * @param who for the kernel that is waited for; null if that is not known
+     * @param count of kernels begun: of one that never ends, no more are after a while
+     */
+    void ask(Supplier<String> who, LongSupplier count) {
         kernel = who;
+        begun = count;
     }
 
     /** What is to be done with the reason before the process ends. */
@@ -59,8 +67,14 @@ final class BenchWatch implements AutoCloseable {
 
     private void watch() {
         try {
+            long before = 0;
             while (System.nanoTime() - heard < patience.toNanos()) {
                 Thread.sleep(Duration.ofMillis(500));
+                long now = begun.getAsLong();
+                if (now != before) {
+                    before = now;
+                    hear();
+                }
             }
         } catch (InterruptedException e) {
             return; // all is done

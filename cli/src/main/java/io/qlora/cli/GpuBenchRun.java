@@ -41,7 +41,7 @@ final class GpuBenchRun implements CardBench.Listener {
 
     /** Whether everything on the card was right. */
     boolean on(CudaDevice card, CardBench.Options options) throws IOException {
-        watch.ask(card::unfinished);
+        watch.ask(card::unfinished, card::launches);
         GpuSteps steps = new GpuSteps(card.driver().memoryInfo().free());
         Report report = new CardBench(card, options, this).run(List.of(steps));
         watch.close(); // what is written now is all

@@ -126,8 +126,8 @@ class BenchGpuTest {
         StringWriter out = new StringWriter();
         CountDownLatch ended = new CountDownLatch(1);
         PrintWriter printer = new PrintWriter(out);
-        BenchWatch watch = new BenchWatch(Duration.ofMillis(300), "opening", printer, ended::countDown);
-        watch.ask(() -> "attention_forward_64");
+        BenchWatch watch = new BenchWatch(Duration.ofSeconds(3), "opening", printer, ended::countDown);
+        watch.ask(() -> "attention_forward_64", () -> 7);
         List<String> none = List.of();
         Report report =
                 new Report(true, "a card", "13.0", "none", List.of(), List.of(), List.of(), List.of(), "", none, null);
@@ -138,6 +138,19 @@ class BenchGpuTest {
         String why = written.get("report").get("failures").get(0).asText();
         assertTrue(why.startsWith("Attention.forward, in the kernel attention_forward_64: nothing was heard"), why);
         assertTrue(out.toString().contains("FAILED " + why), out.toString());
+    }
+
+    /** A long piece of work that has nothing to say, but goes on. */
+    @Test
+    void whoStillBeginsKernelsIsNotTakenForDead() throws Exception {
+        CountDownLatch ended = new CountDownLatch(1);
+        PrintWriter nowhere = new PrintWriter(new StringWriter());
+        try (BenchWatch watch = new BenchWatch(Duration.ofMillis(900), "a step", nowhere, ended::countDown)) {
+            watch.ask(() -> null, System::nanoTime);
+            assertFalse(ended.await(3, TimeUnit.SECONDS));
+            watch.ask(() -> null, () -> 7);
+            assertTrue(ended.await(20, TimeUnit.SECONDS));
+        }
     }
 
     @Test

@@ -35,6 +35,9 @@ class GpuRunTest {
                 esac
                 shift
             done
+            if [ "$FAULT" = opening ] && [[ $JDK_JAVA_OPTIONS != *wgmma=false* ]]; then
+                exit 1
+            fi
             for piece in "$part one" "$part two" "$part three"; do
                 if [ -n "$alone" ]; then
                     [ "$piece" = "$alone" ] || continue
@@ -128,6 +131,15 @@ class GpuRunTest {
         assertTrue(
                 Files.readString(calls).lines().anyMatch(call -> call.startsWith("demo ") && call.contains("wgmma")));
         assertFalse(log().contains("kernels-1 came no further"), log());
+    }
+
+    @Test
+    void aCardThatCannotBeOpenedIsOpenedWithoutWgmma() throws Exception {
+        assertEquals(1, run("opening", ""), this::calls);
+        assertTrue(log().contains("small-1 came no further than: opening the card"), log());
+        assertEquals(1, benches("-Dqlora.cuda.check=true"), this::calls);
+        assertEquals(5, benches("wgmma=false"), this::calls);
+        assertTrue(log().contains("did small three") && log().contains("did launches three"), log());
     }
 
     private String calls() {

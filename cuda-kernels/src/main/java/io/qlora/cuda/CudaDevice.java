@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Function;
 
 /**
@@ -89,6 +90,7 @@ public final class CudaDevice extends Device {
     private final Staging staging;
     private final Sidestream sidestream;
     private final CudaMemory kept = new CudaMemory(this);
+    private final AtomicLong launches = new AtomicLong();
     private volatile String unfinished;
 
     private CudaDevice(CudaDriver driver, int ordinal, CodeSource code, Options options) {
@@ -253,6 +255,7 @@ public final class CudaDevice extends Device {
         if (shape.blocksX() == 0 || shape.blocksY() == 0 || shape.blocksZ() == 0) {
             return;
         }
+        launches.lazySet(launches.getPlain() + 1); // this thread's alone
         MemorySegment written = arguments.write(kernelArguments);
         driver.launch(function.handle(shape.sharedBytes()), shape, stream, written);
         if (options.checkEveryLaunch) {
@@ -268,6 +271,11 @@ public final class CudaDevice extends Device {
         } catch (CudaException e) {
             throw new IllegalStateException("the kernel " + function + " failed, " + shape + ": " + e.getMessage(), e);
         }
+    }
+
+    /** Kernels begun until now; for a thread that watches this one. */
+    public long launches() {
+        return launches.get();
     }
 
     /** The kernel that is waited for where every launch is checked, or null; for a thread that watches this one. */
