@@ -6,6 +6,7 @@ import io.qlora.llama.LoadOptions;
 import io.qlora.trainer.data.DataSet;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.function.Consumer;
 
 /**
  * What a run will take, in bytes: on a processor all of it of the machine's memory, on a card most of it of the card's. Not
@@ -69,13 +70,7 @@ public record MemoryPlan(
     public static MemoryPlan ofEvaluation(
             Path model, LoadOptions load, Path adapter, Device target, int threads, DataSet data, int batchSize)
             throws IOException {
-        try (Rehearsal rehearsal = new Rehearsal(model, load, target)) {
-            if (adapter != null) {
-                rehearsal.load(adapter);
-            }
-            rehearsal.evaluate(data, batchSize);
-            return rehearsal.plan(threads);
-        }
+        return rehearse(model, load, adapter, target, threads, rehearsal -> rehearsal.evaluate(data, batchSize));
     }
 
     /**
@@ -90,11 +85,18 @@ public record MemoryPlan(
     public static MemoryPlan ofGeneration(
             Path model, LoadOptions load, Path adapter, Device target, int threads, int promptTokens, int maxTokens)
             throws IOException {
+        return rehearse(
+                model, load, adapter, target, threads, rehearsal -> rehearsal.generate(promptTokens, maxTokens));
+    }
+
+    private static MemoryPlan rehearse(
+            Path model, LoadOptions load, Path adapter, Device target, int threads, Consumer<Rehearsal> use)
+            throws IOException {
         try (Rehearsal rehearsal = new Rehearsal(model, load, target)) {
             if (adapter != null) {
                 rehearsal.load(adapter);
             }
-            rehearsal.generate(promptTokens, maxTokens);
+            use.accept(rehearsal);
             return rehearsal.plan(threads);
         }
     }

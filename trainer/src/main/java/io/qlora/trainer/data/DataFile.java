@@ -59,18 +59,7 @@ public final class DataFile {
     }
 
     /**
-     * The records of a file, in its order.
-     *
-     * @throws DataException as {@link #visit}
-     */
-    public static List<Row> read(Path file) throws IOException {
-        List<Row> rows = new ArrayList<>();
-        visit(file, rows::add);
-        return rows;
-    }
-
-    /**
-     * Reads a file, whose records need not be in memory together.
+     * Reads the records of a file, in its order; they need not be in memory together.
      *
      * @throws DataException if it is missing, not UTF-8, not JSON, or a record is of no known form
      */

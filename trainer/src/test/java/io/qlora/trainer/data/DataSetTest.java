@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -90,7 +91,8 @@ class DataSetTest {
                 "a.json",
                 "[{\"instruction\": \"Do\", \"input\": \"it\", \"output\": \"!\"}, {\"instruction\": \"Do\", \"output\": \"!\"},"
                         + " {\"instruction\": \"Do\", \"input\": \"\", \"output\": \"!\"}]");
-        List<Row> rows = DataFile.read(file);
+        List<Row> rows = new ArrayList<>();
+        DataFile.visit(file, rows::add);
         assertEquals(
                 new Row.Completion("### Instruction:\nDo\n\n### Input:\nit\n\n### Response:\n", "!"),
                 rows.get(0).content());
@@ -110,10 +112,10 @@ class DataSetTest {
                             .size());
         }
         Path system = file("a.jsonl", record.formatted("\"You are X\"", "[]"));
-        DataException e = assertThrows(DataException.class, () -> DataFile.read(system));
+        DataException e = assertThrows(DataException.class, () -> DataFile.visit(system, row -> {}));
         assertTrue(e.getMessage().contains("line 1: \"system\" is not supported, found \"You are X\""), e.getMessage());
         Path history = file("b.jsonl", record.formatted("null", "[[\"q\", \"a\"]]"));
-        e = assertThrows(DataException.class, () -> DataFile.read(history));
+        e = assertThrows(DataException.class, () -> DataFile.visit(history, row -> {}));
         assertTrue(e.getMessage().contains("\"history\" is not supported, found [[\"q\",\"a\"]]"), e.getMessage());
     }
 
